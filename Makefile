@@ -1,0 +1,98 @@
+# moontap - build, test and install.  "make demo" and "make test" work on a bare Debian 12.
+#
+#   make            build ./moontap            make test      run every spec
+#   make demo       install what is missing, build, show it working
+#   make deps       install what is missing with apt-get (as root)
+#   make install    PREFIX=/usr/local DESTDIR= make lint      clang-format, cppcheck, luacheck, shellcheck
+#   make asan       ./build-asan/moontap       make bench     compare with mergecap
+#   make fixtures   record spec/fixtures anew  make clean
+
+PREFIX  ?= /usr/local
+CC      ?= cc
+LUAJIT  ?= luajit
+BUILD   ?= build
+PROGRAM ?= moontap
+VERSION := 0.1.0
+EXTRA   ?=
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=c11 -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -fvisibility=hidden -pthread \
+	$(WARN) -Isrc -I$(BUILD) $(EXTRA)
+
+# --- what the build needs: probed once, into $(BUILD)/config.mk ------------------------
+-include $(BUILD)/config.mk
+
+SRC  := $(sort $(wildcard src/*.c))
+OBJ  := $(SRC:src/%.c=$(BUILD)/%.o)
+LUA  := $(sort $(wildcard lua/moontap/*.lua))
+RECIPES := $(sort $(wildcard scripts/*.lua))
+# The module name is the path: lua/moontap/packet.lua is moontap.packet, scripts/top.lua is recipes.top.
+LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o)
+
+.PHONY: all deps build demo test bench fixtures lint asan tsan install clean
+all: $(PROGRAM)
+
+$(PROGRAM): $(OBJ) $(LUAOBJ) $(BUILD)/lua/moontap.abi_text.o
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
+	ln -sf $(notdir $@) $(dir $@)mtracecap
+
+$(BUILD)/config.mk: .ci/probe
+	@mkdir -p $(BUILD)/lua
+	@CC="$(CC)" LUAJIT="$(LUAJIT)" CPPFLAGS="$(CPPFLAGS)" LDFLAGS="$(LDFLAGS)" .ci/probe > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/%.o: src/%.c $(BUILD)/config.mk
+	$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# src/abi.h as one ffi.cdef: no preprocessor lines, no export marks.
+$(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
+	@{ echo 'return [=====['; sed -e '/^#/d' -e 's/MT_EXPORT //' $<; echo ']=====]'; } > $@
+$(BUILD)/lua/moontap.abi_text.o: $(BUILD)/lua/moontap.abi_text.lua
+	$(LUAJIT) -bg -n moontap.abi_text $< $@
+$(BUILD)/lua/moontap.%.o: lua/moontap/%.lua $(BUILD)/config.mk
+	$(LUAJIT) -bg -n moontap.$* $< $@
+$(BUILD)/lua/recipes.%.o: scripts/%.lua $(BUILD)/config.mk
+	$(LUAJIT) -bg -n recipes.$* $< $@
+
+-include $(OBJ:.o=.d)
+
+# --- set-up ----------------------------------------------------------------------------
+deps:
+	@.ci/deps build
+deps-test:
+	@.ci/deps test
+
+demo: deps
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@scripts_dir=. sh bench/demo.sh
+
+test: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@spec/run $(SPECS)
+
+bench: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@bench/merge.sh
+
+fixtures: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@spec/record-fixtures
+
+asan: deps
+	@$(MAKE) --no-print-directory BUILD=build-asan PROGRAM=build-asan/moontap \
+		EXTRA='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1' build-asan/moontap
+tsan: deps
+	@$(MAKE) --no-print-directory BUILD=build-tsan PROGRAM=build-tsan/moontap \
+		EXTRA='-fsanitize=thread -fno-omit-frame-pointer -O1' build-tsan/moontap
+
+lint:
+	@.ci/lint
+
+install: $(PROGRAM)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/moontap
+	ln -sf moontap $(DESTDIR)$(PREFIX)/bin/mtracecap
+	install -m 644 docs/moontap.1 $(DESTDIR)$(PREFIX)/share/man/man1/moontap.1
+
+clean:
+	rm -rf build build-asan build-tsan moontap mtracecap demo

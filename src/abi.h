@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * abi.h - everything that C and Lua both see, and nothing else.
+ *
+ * The Makefile strips the preprocessor lines and the MT_EXPORT marks from this file and
+ * compiles the rest into the binary as the text of one ffi.cdef.  So only what LuaJIT's
+ * parser takes may stand here: fixed-width integers, enums with 32-bit values, no
+ * typedefs of the C library.  lua/moontap/abi.lua compares ffi.sizeof and ffi.offsetof
+ * with the table that abi.c exports and refuses to run on a difference.
+ */
+#ifndef MT_ABI_H
+#define MT_ABI_H
+#include <stddef.h>
+#include <stdint.h>
+#define MT_EXPORT __attribute__((visibility("default")))
+
+enum {
+	MT_BATCH_PACKETS = 1024, /* the most packets in a batch */
+	MT_MAX_CAPLEN = 262144,  /* the longest captured packet that is accepted, bytes */
+	MT_NO_OFFSET = 0xffff    /* an offset in mt_decoded that does not exist */
+};
+
+/* What is to become of a packet: mt_packet.verdict.  1 to MT_VERDICT_LAST_OUTPUT are the
+ * outputs that --out declared, in their order. */
+enum mt_verdict {
+	MT_VERDICT_DEFAULT = 0,       /* to the default output */
+	MT_VERDICT_LAST_OUTPUT = 249, /* the highest index of a named output */
+	MT_VERDICT_UNWRITABLE = 252,  /* kept, but its output could not take it: counted as dropped */
+	MT_VERDICT_FILTERED = 253,    /* rejected by -F, filter=, --from or --to: no script sees it */
+	MT_VERDICT_BYPASS_DROP = 254, /* dropped by the on_error rule of a script */
+	MT_VERDICT_DROPPED = 255      /* dropped by a script */
+};
+
+enum mt_direction { MT_DIRECTION_UNKNOWN = 0, MT_DIRECTION_IN = 1, MT_DIRECTION_OUT = 2 };
+
+/* Bits of mt_packet.flags. */
+enum mt_packet_flag {
+	MT_PACKET_OPTIONS_SWAPPED = 1, /* options are in the other byte order */
+	MT_PACKET_BAD_TIME = 2,        /* its time did not fit and was clamped */
+	MT_PACKET_DISORDER = 4,        /* earlier than the packet before it of the same source */
+	MT_PACKET_BYPASSED = 8,        /* a hook did not finish it (script_bypassed) */
+	MT_PACKET_LATE = 16            /* earlier than what live capture had already written */
+};
+
+/* One captured frame.  data and options are borrowed: valid until the batch is released. */
+struct mt_packet {
+	int64_t ts_ns;          /* nanoseconds since 1970-01-01 UTC */
+	const uint8_t *data;    /* caplen bytes, from the link-layer header on */
+	const uint8_t *options; /* raw options of a pcapng block, or NULL */
+	uint32_t caplen;        /* captured bytes */
+	uint32_t wirelen;       /* bytes on the wire, without frame check sequence */
+	uint32_t iface;         /* index into the run's interface table (iface.h) */
+	uint16_t linktype;      /* LINKTYPE_ value, as in a pcap file header */
+	uint16_t options_len;   /* bytes at options */
+	uint8_t direction;      /* enum mt_direction */
+	uint8_t verdict;        /* enum mt_verdict, or the index of a named output */
+	uint8_t flags;          /* enum mt_packet_flag */
+	uint8_t reserved[5];
+};
+
+/* Bits of mt_decoded.bits. */
+enum mt_decoded_bit {
+	MT_IS_TCP = 1,
+	MT_IS_UDP = 2,
+	MT_IS_ICMP = 4,     /* ICMP or ICMPv6 */
+	MT_IS_FRAGMENT = 8, /* of an IP packet, also the first */
+	MT_HAS_PORTS = 16,  /* sport and dport were captured */
+	MT_HAS_VLAN = 32
+};
+
+/* Where the headers of a packet are, and the few values every script asks for, in host
+ * byte order.  All offsets count from mt_packet.data. */
+struct mt_decoded {
+	uint16_t l3_offset;      /* IP header or other network header, or MT_NO_OFFSET */
+	uint16_t l4_offset;      /* transport header (first fragments only), or MT_NO_OFFSET */
+	uint16_t payload_offset; /* after the transport header, or MT_NO_OFFSET */
+	uint16_t src_offset;     /* IP source address, or MT_NO_OFFSET; destination follows it */
+	uint32_t payload_len;    /* captured payload bytes, without link-layer padding */
+	uint16_t ethertype;      /* after all VLAN tags; 0 if none */
+	uint16_t vlan;           /* VLAN id of the outermost tag; 0 if none */
+	uint16_t sport;          /* 0 if none */
+	uint16_t dport;          /* 0 if none */
+	uint8_t ip_version;      /* 4, 6, or 0 */
+	uint8_t proto;           /* IP protocol after extension headers; 0 if no IP */
+	uint8_t tcp_flags;       /* 0 if not TCP */
+	uint8_t ttl;             /* TTL or hop limit; 0 if no IP */
+	uint8_t bits;            /* enum mt_decoded_bit */
+	uint8_t reserved[3];
+};
+
+/* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
+struct mt_batch {
+	uint64_t seq;     /* number of this batch, from 1 */
+	uint32_t n;       /* packets in it */
+	uint32_t decoded; /* 1 when decode[0..n-1] is filled in */
+	uint32_t bytes;   /* sum of caplen */
+	uint32_t last;    /* 1: the stream ends after this batch */
+	int64_t clock_ns; /* live and silent: the stream clock has reached this; else INT64_MIN */
+	struct mt_packet packets[MT_BATCH_PACKETS];
+	struct mt_decoded decode[MT_BATCH_PACKETS];
+};
+
+/* What a script may know of a segment (rotate, on_segment_open). */
+struct mt_segment_view {
+	uint64_t seq;         /* sequence number, 1 to 99999999 */
+	uint64_t n;           /* number of the segment in this run, from 1 */
+	int64_t start_ns;     /* time of its first packet, or of the boundary that opened it */
+	int64_t first_ns;     /* smallest packet time in it; INT64_MAX while empty */
+	int64_t last_ns;      /* largest packet time in it; INT64_MIN while empty */
+	uint64_t packets;
+	uint64_t bytes;       /* encoded bytes so far, before codec and pipe */
+	uint64_t captured_bytes;
+	uint64_t wire_bytes;
+	const char *reason;   /* why it was opened: start time size packets signal script */
+	const char *source;   /* source name of the packet that opened it, or "" */
+};
+
+/* Decode every packet of the batch into batch->decode and set batch->decoded. */
+MT_EXPORT void mt_batch_decode(struct mt_batch *batch);
+/* Decode one packet. */
+MT_EXPORT void mt_decode(const struct mt_packet *packet, struct mt_decoded *decoded);
+/* Hash of addresses, protocol and ports, equal for both directions of a flow; 0 without IP. */
+MT_EXPORT uint32_t mt_flow_hash(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* Write an address of len bytes (4 or 16) as text.  Returns the number of characters; at
+ * most 45 and a NUL are written. */
+MT_EXPORT int mt_address_format(const uint8_t *address, int len, char *text);
+/* Write len bytes as lines of offset, hex and ASCII, 16 a line.  Returns the number of
+ * characters that the whole needs; at most size - 1 and a NUL are written. */
+MT_EXPORT size_t mt_hexdump(const uint8_t *data, size_t len, char *text, size_t size);
+
+/* A compiled BPF expression; see filter.h. */
+struct mt_filter;
+/* 1 if the packet matches, 0 if not, -1 if the expression has no meaning for its link type. */
+MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *packet);
+
+/* The stage that routes packets to outputs; see flow.h. */
+struct mt_flow;
+/* Write every packet before index i of the batch in hand, then say whether the caller has
+ * to return to C before packet i is looked at (a rotation is due, or a block hook): 1 yes, 0 no. */
+MT_EXPORT int mt_flow_advance(struct mt_flow *flow, uint32_t i);
+/* The open segment of the default output (zeros if there is none); valid until the run ends. */
+MT_EXPORT const struct mt_segment_view *mt_flow_segment(struct mt_flow *flow);
+
+/* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
+struct mt_abi_entry {
+	const char *name;
+	uint32_t value;
+};
+MT_EXPORT const struct mt_abi_entry *mt_abi_table(void);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * chunk.h - read buffers that packets in flight point into.
+ *
+ * A source reads into chunks of 16 to 256 KiB and packets borrow from them.  When a source
+ * moves on to its next chunk, the old one is stamped with the number of the batch being
+ * filled; it may be reused once that batch is released.  No reference counts per packet.
+ * One budget (24 MiB for files, --buffer-size live) covers all chunks of a run.
+ * Used by the reading thread only, but for mt_chunks_release.
+ */
+#ifndef MT_CHUNK_H
+#define MT_CHUNK_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct mt_chunk {
+	struct mt_chunk *next; /* owner's list */
+	uint64_t stamp;        /* last batch that may point into it; 0: none */
+	size_t size;           /* bytes at data */
+	uint8_t *data;
+};
+
+struct mt_chunks; /* the pool of a run */
+
+/* budget_bytes: for all chunks together; a source always gets two whatever the budget. */
+struct mt_chunks *mt_chunks_new(size_t budget_bytes);
+void mt_chunks_free(struct mt_chunks *pool);
+/* How many sources are open or about to be: chunk sizes follow from it. */
+void mt_chunks_expect(struct mt_chunks *pool, unsigned sources);
+/* The batch being filled; reading thread. */
+void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq);
+uint64_t mt_chunks_batch(const struct mt_chunks *pool);
+/* All batches up to batch_seq are done with; any thread. */
+void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq);
+uint64_t mt_chunks_released(const struct mt_chunks *pool);
+
+/* The chunks of one source: embed, zero to initialise. */
+struct mt_chunk_ring {
+	struct mt_chunks *pool;
+	struct mt_chunk *current; /* being filled or parsed */
+	struct mt_chunk *oldest;  /* stamped ones, oldest first */
+	struct mt_chunk *newest;
+	unsigned count;           /* all of them */
+};
+
+/* Stamp the current chunk and make another current, at least min_bytes large (0: the usual
+ * size).  Bytes that shall survive must be copied from *old, the former current chunk (NULL
+ * the first time), before the next call.
+ * Returns 1 done; 3 (MT_FULL) when all chunks of this source are in use and the budget is
+ * spent: batch *wait_batch must be released first, nothing was changed; -1 out of memory. */
+int mt_chunk_ring_next(struct mt_chunk_ring *ring, size_t min_bytes, struct mt_chunk **old, uint64_t *wait_batch);
+/* Give all chunks back; those still in use are freed by the pool when their batch is released. */
+void mt_chunk_ring_close(struct mt_chunk_ring *ring);
+
+#endif

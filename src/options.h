@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * options.h - the command line, parsed and checked, as a plain struct.
+ *
+ * options.c fills it in, help.c has the texts of --help, main.c acts on it.
+ */
+#ifndef MT_OPTIONS_H
+#define MT_OPTIONS_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "output.h"
+#include "source.h"
+
+enum mt_command {
+	MT_COMMAND_RUN,        /* read sources */
+	MT_COMMAND_HELP,       /* --help [TOPIC] */
+	MT_COMMAND_VERSION,
+	MT_COMMAND_INTERFACES, /* -D */
+	MT_COMMAND_FORMATS,    /* -H */
+	MT_COMMAND_RECOVER,    /* --recover DIR */
+	MT_COMMAND_RECIPES     /* --recipes */
+};
+
+/* One -l or -e, in the order of the command line. */
+struct mt_script_option {
+	bool expression;  /* -e */
+	const char *text; /* as given */
+};
+
+/* One --out NAME=PATH. */
+struct mt_named_output {
+	const char *name, *path;
+};
+
+enum mt_error_rule { MT_RULE_DEFAULT, MT_RULE_KEEP, MT_RULE_DROP, MT_RULE_STOP };
+
+struct mt_options {
+	enum mt_command command;
+	const char *topic;           /* of --help, or NULL */
+	const char *recover_dir;
+
+	struct mt_source_spec *sources; /* in command line order */
+	unsigned n_sources;
+	bool any_live;
+
+	struct mt_script_option *scripts;
+	unsigned n_scripts;
+	struct mt_named_output *named;
+	unsigned n_named;
+
+	const char *filter;          /* -F */
+	uint32_t snaplen;            /* -s, default MT_MAX_CAPLEN */
+	int64_t from_ns, to_ns;
+	uint64_t count;              /* -c; 0: no limit */
+	int64_t duration_ns;         /* --duration; 0: no limit */
+	unsigned window_ms;          /* -w */
+	size_t buffer_bytes;         /* --buffer-size */
+	size_t kernel_buffer;        /* --kernel-buffer */
+
+	/* the default output, and what all outputs share; format may be MT_FORMAT_AUTO */
+	struct mt_output_config output;
+	bool has_output;             /* -o or -B was given */
+	bool has_format;             /* the format was stated, by option, prefix or ending */
+	bool has_codec;
+
+	bool print;                  /* --print */
+	bool json;
+	bool quiet;                  /* -q */
+	bool strict;
+	bool overwrite;
+	bool as_mtracecap;           /* called under that name */
+	int verbosity;               /* -v */
+	const char *user;            /* --relinquish-privileges */
+	const char *lua_dir;         /* --lua-dir */
+	enum mt_error_rule on_script_error;
+	uint64_t script_errors;      /* --script-errors */
+	uint64_t script_memory;      /* --script-memory, bytes */
+};
+
+/* Parse argv.  0, or -1 with err (status 1).  Strings are borrowed from argv or owned by the
+ * struct; free with mt_options_clear. */
+int mt_options_parse(struct mt_options *options, int argc, char **argv, struct mt_err *err);
+void mt_options_clear(struct mt_options *options);
+
+/* Print --help, whole or one topic, on standard output.  0, or -1 if the topic is unknown. */
+int mt_help_print(const char *topic, struct mt_err *err);
+
+#endif
