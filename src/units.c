@@ -145,8 +145,8 @@ bool mt_parse_duration(const char *text, int64_t *ns)
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
 		if (strcmp(unit, units[i].name) != 0)
 			continue;
-		value *= units[i].ns; /* below 2^64 * 1e9 * 2^47: fits */
-		return value % NS_PER_S == 0 && fits_i64(value / NS_PER_S, ns);
+		return !__builtin_mul_overflow(value, (__int128)units[i].ns, &value) && value % NS_PER_S == 0 &&
+		       fits_i64(value / NS_PER_S, ns);
 	}
 	return false;
 }
