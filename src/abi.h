@@ -39,7 +39,8 @@ enum mt_packet_flag {
 	MT_PACKET_BAD_TIME = 2,        /* its time did not fit and was clamped */
 	MT_PACKET_DISORDER = 4,        /* earlier than the packet before it of the same source */
 	MT_PACKET_BYPASSED = 8,        /* a hook did not finish it (script_bypassed) */
-	MT_PACKET_LATE = 16            /* earlier than what live capture had already written */
+	MT_PACKET_LATE = 16,           /* earlier than what live capture had already written */
+	MT_PACKET_CLOCK_JUMP = 32      /* live, over 60 s ahead of the wall clock: moves no clock */
 };
 
 /* One captured frame.  data and options are borrowed: valid until the batch is released. */
@@ -140,6 +141,34 @@ struct mt_flow;
 MT_EXPORT int mt_flow_advance(struct mt_flow *flow, uint32_t i);
 /* The open segment of the default output (zeros if there is none); valid until the run ends. */
 MT_EXPORT const struct mt_segment_view *mt_flow_segment(struct mt_flow *flow);
+
+/* What the hook driver and C tell each other; one for a run.  The driver stores index and
+ * script before it calls a hook, so that an error is laid at the right door. */
+struct mt_hook_state {
+	struct mt_batch *batch; /* in hand */
+	struct mt_flow *flow;
+	double generation;      /* packet handles made under another one are stale */
+	double before;          /* packets of the run before this batch, for messages */
+	int64_t first_ns;       /* time of the run's first packet */
+	int64_t clock_ns;       /* the stream clock */
+	uint32_t from, to;      /* range of the batch to work on */
+	uint32_t index;         /* packet in hand */
+	uint32_t script;        /* place of the running script in the chain, from 1 */
+	uint32_t phase;         /* enum mt_hook_phase */
+	uint32_t action;        /* out: enum mt_hook_action */
+	uint32_t stop;          /* a script asked for the end of the run */
+	uint32_t reserved;
+};
+
+enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };
+
+enum mt_hook_action {
+	MT_ACTION_DONE,    /* the whole range has its verdicts */
+	MT_ACTION_SERVICE, /* let the flow write everything before index, rotate if due, call again */
+	MT_ACTION_ROTATE,  /* a script wants the segment closed before packet index; call again */
+	MT_ACTION_STOP,    /* moontap.stop(): packets before `to` have verdicts, the run ends */
+	MT_ACTION_FAIL     /* a script failed and its rule is stop: packets before index are good */
+};
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

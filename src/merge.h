@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * merge.h - many sources into one stream in time order.
+ *
+ * An exact k-way merge: the earliest packet leaves first, equal times in the order of the
+ * sources, and a source that runs backwards is merged as it comes.  Typical: 2 to 256 open
+ * sources, 30 million packets a second; several thousand named, of which few overlap.
+ *
+ * A loser tree over packed keys (time since a base, then slot) picks the winner without
+ * branches; times that do not fit the packing switch it to 128-bit keys.  Regular files
+ * are parked - closed, with the time of their first packet known - until the stream
+ * reaches that time, so memory and descriptors follow how many overlap.
+ */
+#ifndef MT_MERGE_H
+#define MT_MERGE_H
+#include <stdbool.h>
+
+#include "abi.h"
+#include "source.h"
+
+struct mt_merge;
+
+/* Merge over sources that are open (mt_source_open) in command line order; borrowed.  NULL:
+ * out of memory. */
+struct mt_merge *mt_merge_new(struct mt_source **sources, unsigned n, struct mt_chunks *chunks);
+void mt_merge_free(struct mt_merge *m);
+
+/* Append packets to the batch until it is full.  MT_OK: it is; MT_END: all sources have
+ * ended; MT_WAIT: nothing can be released right now, see mt_merge_poll; MT_FULL: hand the
+ * batch on, then wait until batch *wait_batch is released.  A source that breaks is
+ * reported, ends alone, and sets mt_merge_failed. */
+enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *batch, uint64_t *wait_batch);
+/* After MT_WAIT: sleep until a source may have something, at most max_ms. */
+void mt_merge_poll(struct mt_merge *m, int max_ms);
+/* Did a source break after its header? */
+bool mt_merge_failed(const struct mt_merge *m);
+/* Bytes of regular files read so far and in all, for the progress bar; any thread. */
+void mt_merge_progress(const struct mt_merge *m, uint64_t *done, uint64_t *total);
+
+#endif

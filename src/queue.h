@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * queue.h - batches on their way from the reading thread to the hook thread, and back.
+ *
+ * A ring of preallocated batches with one producer and one consumer.  Waking the other
+ * side for every batch costs half the speed, so a sleeping consumer is woken when
+ * several batches wait, and whoever goes to sleep wakes the other side first: that way
+ * neither can sleep on work it has been given.
+ */
+#ifndef MT_QUEUE_H
+#define MT_QUEUE_H
+#include <stdbool.h>
+
+#include "abi.h"
+
+struct mt_queue;
+
+/* capacity: batches, rounded up to a power of two; memory is taken as they are first used. */
+struct mt_queue *mt_queue_new(unsigned capacity);
+void mt_queue_free(struct mt_queue *q);
+
+/* Producer: the next batch to fill, empty and numbered; waits for one up to timeout_ms
+ * (-1: for ever).  NULL: none yet, the consumer has gone, or out of memory. */
+struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms);
+/* Producer: hand the reserved batch on. */
+void mt_queue_push(struct mt_queue *q);
+/* Producer: about to sleep elsewhere (poll): wake the consumer if anything waits. */
+void mt_queue_nudge(struct mt_queue *q);
+/* Producer: wait until the consumer has released batch seq, or has gone. */
+void mt_queue_wait_released(struct mt_queue *q, uint64_t seq);
+
+/* Consumer: the oldest batch, or NULL after timeout_ms. */
+struct mt_batch *mt_queue_pop(struct mt_queue *q, int timeout_ms);
+/* Consumer: done with the batch that pop gave. */
+void mt_queue_release(struct mt_queue *q);
+/* Consumer: no more batches will be taken; the producer's waits end. */
+void mt_queue_leave(struct mt_queue *q);
+bool mt_queue_left(struct mt_queue *q);
+
+#endif
