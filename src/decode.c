@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * decode.c - where the headers of a packet are: link layer, IP, transport.
+ *
+ * Describes the outermost IP packet; tunnels are not entered.  Called for a whole batch at
+ * the first access to a decoded field, up to 30 million packets a second: TCP and UDP over
+ * IPv4 without options over plain Ethernet take a short path, everything else goes through
+ * the layers one by one.  Nothing is trusted: each read is checked against the captured
+ * length, and each chain of headers (tags, labels, extension headers) has a limit.
+ */
+#include <stdbool.h>
+
+#include "abi.h"
+
+enum {
+	LINKTYPE_NULL = 0,
+	LINKTYPE_ETHERNET = 1,
+	LINKTYPE_PPP = 9,
+	LINKTYPE_RAW_DLT = 12,
+	LINKTYPE_PPP_HDLC = 50,
+	LINKTYPE_PPPOE = 51,
+	LINKTYPE_RAW = 101,
+	LINKTYPE_C_HDLC = 104,
+	LINKTYPE_IEEE802_11 = 105,
+	LINKTYPE_LOOP = 108,
+	LINKTYPE_LINUX_SLL = 113,
+	LINKTYPE_RADIOTAP = 127,
+	LINKTYPE_PPP_WITH_DIR = 204,
+	LINKTYPE_IPV4 = 228,
+	LINKTYPE_IPV6 = 229,
+	LINKTYPE_LINUX_SLL2 = 276
+};
+
+enum {
+	TYPE_MAX_LENGTH = 1500, /* up to here an Ethernet type is a length, and LLC follows */
+	TYPE_MIN = 1536,
+	TYPE_IPV4 = 0x0800,
+	TYPE_IPV6 = 0x86dd,
+	TYPE_VLAN = 0x8100,
+	TYPE_QINQ = 0x88a8,
+	TYPE_QINQ_OLD = 0x9100,
+	TYPE_MPLS = 0x8847,
+	TYPE_MPLS_MULTICAST = 0x8848,
+	TYPE_PPPOE_SESSION = 0x8864
+};
+
+enum {
+	PROTO_HOP_BY_HOP = 0,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_AH = 51,
+	PROTO_ICMPV6 = 58,
+	PROTO_NONE = 59,
+	PROTO_DESTINATION = 60,
+	PROTO_SCTP = 132,
+	PROTO_MOBILITY = 135,
+	PROTO_UDPLITE = 136,
+	PROTO_HIP = 139,
+	PROTO_SHIM6 = 140
+};
+
+enum {
+	ARPHRD_NETLINK_TYPE = 824, /* cooked: the protocol field is a netlink family */
+	MAX_TAGS = 32,             /* VLAN tags and LLC headers in a row */
+	MAX_LABELS = 32,
+	MAX_EXTENSIONS = 32,
+	PREFETCH_AHEAD = 8 /* packets */
+};
+
+/* A packet on its way through the layers. */
+struct frame {
+	const uint8_t *data;
+	uint32_t len; /* bytes that may be read: captured, below IP also inside the IP packet */
+	struct mt_decoded *d;
+};
+
+static const struct mt_decoded nothing_decoded = {.l3_offset = MT_NO_OFFSET,
+                                                  .l4_offset = MT_NO_OFFSET,
+                                                  .payload_offset = MT_NO_OFFSET,
+                                                  .src_offset = MT_NO_OFFSET};
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint32_t get32le(const uint8_t *p)
+{
+	return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+}
+
+static inline bool has(const struct frame *f, uint32_t offset, uint32_t n)
+{
+	return offset <= f->len && f->len - offset >= n;
+}
+
+/* An offset for mt_decoded: absent when it does not fit or nothing was captured there. */
+static uint16_t header_at(const struct frame *f, uint32_t offset)
+{
+	return offset < f->len && offset < MT_NO_OFFSET ? (uint16_t)offset : MT_NO_OFFSET;
+}
+
+/* The payload starts here, possibly with no byte of it captured. */
+static void set_payload(const struct frame *f, uint32_t offset)
+{
+	if (offset > f->len || offset >= MT_NO_OFFSET)
+		return;
+	f->d->payload_offset = (uint16_t)offset;
+	f->d->payload_len = f->len - offset;
+}
+
+static void decode_tcp(const struct frame *f, uint32_t l4)
+{
+	uint32_t header;
+
+	if (has(f, l4, 14))
+		f->d->tcp_flags = f->data[l4 + 13];
+	if (has(f, l4, 13) && (header = (f->data[l4 + 12] >> 4) * 4u) >= 20)
+		set_payload(f, l4 + header);
+}
+
+static void decode_dccp(const struct frame *f, uint32_t l4)
+{
+	uint32_t header;
+
+	if (has(f, l4, 5) && (header = f->data[l4 + 4] * 4u) >= 12)
+		set_payload(f, l4 + header);
+}
+
+static void decode_transport(const struct frame *f, uint32_t l4)
+{
+	f->d->l4_offset = header_at(f, l4);
+	switch (f->d->proto) {
+	case PROTO_TCP:
+		decode_tcp(f, l4);
+		break;
+	case PROTO_DCCP:
+		decode_dccp(f, l4);
+		break;
+	case PROTO_UDP:
+	case PROTO_UDPLITE:
+		set_payload(f, l4 + 8);
+		break;
+	case PROTO_SCTP:
+		set_payload(f, l4 + 12);
+		break;
+	case PROTO_ICMP:
+	case PROTO_ICMPV6:
+		set_payload(f, l4 + 8);
+		return;
+	case PROTO_NONE:
+		f->d->l4_offset = MT_NO_OFFSET;
+		return;
+	default: /* no header that is known: all of it is payload */
+		set_payload(f, l4);
+		return;
+	}
+	if (has(f, l4, 4)) {
+		f->d->sport = get16(f->data + l4);
+		f->d->dport = get16(f->data + l4 + 2);
+		f->d->bits |= MT_HAS_PORTS;
+	}
+}
+
+static uint8_t protocol_bits(uint8_t proto)
+{
+	switch (proto) {
+	case PROTO_TCP:
+		return MT_IS_TCP;
+	case PROTO_UDP:
+		return MT_IS_UDP;
+	case PROTO_ICMP:
+	case PROTO_ICMPV6:
+		return MT_IS_ICMP;
+	default:
+		return 0;
+	}
+}
+
+/* Everything below the IP header ends where the IP packet does: what follows is padding.
+ * 0 stands in packets that segmentation offload captured, and in jumbograms. */
+static void limit_to_ip(struct frame *f, uint32_t ip, uint32_t ip_len)
+{
+	if (ip_len && has(f, ip, ip_len))
+		f->len = ip + ip_len;
+}
+
+static void decode_ipv4(struct frame *f, uint32_t ip)
+{
+	struct mt_decoded *d = f->d;
+	uint32_t header = (f->data[ip] & 15) * 4u;
+
+	d->ip_version = 4;
+	if (header < 20)
+		return;
+	if (has(f, ip, 9))
+		d->ttl = f->data[ip + 8];
+	if (has(f, ip, 10)) {
+		d->proto = f->data[ip + 9];
+		d->bits |= protocol_bits(d->proto);
+	}
+	if (!has(f, ip, 20))
+		return;
+	d->src_offset = header_at(f, ip + 12);
+	uint16_t fragment = get16(f->data + ip + 6);
+	uint32_t total = get16(f->data + ip + 2);
+	limit_to_ip(f, ip, total && total < header ? header : total);
+	if (fragment & 0x3fff)
+		d->bits |= MT_IS_FRAGMENT;
+	if (fragment & 0x1fff)
+		set_payload(f, ip + header);
+	else
+		decode_transport(f, ip + header);
+}
+
+/* What the length byte of an IPv6 extension header counts, beyond its first 8 bytes; -1: this
+ * is no extension header. */
+static int extension_unit(uint8_t proto)
+{
+	switch (proto) {
+	case PROTO_HOP_BY_HOP:
+	case PROTO_ROUTING:
+	case PROTO_DESTINATION:
+	case PROTO_MOBILITY:
+	case PROTO_HIP:
+	case PROTO_SHIM6:
+		return 8;
+	case PROTO_AH:
+		return 4;
+	case PROTO_FRAGMENT:
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+/* Follow the extension headers from offset.  True when *offset is at the transport header;
+ * d->proto is the last type that could be read. */
+static bool skip_extensions(const struct frame *f, uint32_t *offset)
+{
+	struct mt_decoded *d = f->d;
+	int unit;
+
+	for (unsigned i = 0; i < MAX_EXTENSIONS && (unit = extension_unit(d->proto)) >= 0; i++) {
+		if (!has(f, *offset, 2))
+			return false;
+		uint32_t size = 8 + f->data[*offset + 1] * (uint32_t)unit;
+		if (!has(f, *offset, size))
+			return false;
+		bool fragment = d->proto == PROTO_FRAGMENT;
+		uint16_t place = fragment ? get16(f->data + *offset + 2) : 0;
+		d->proto = f->data[*offset];
+		*offset += size;
+		if (place & 0xfff9)
+			d->bits |= MT_IS_FRAGMENT;
+		if (place & 0xfff8) {
+			set_payload(f, *offset);
+			return false;
+		}
+	}
+	return extension_unit(d->proto) < 0;
+}
+
+static void decode_ipv6(struct frame *f, uint32_t ip)
+{
+	struct mt_decoded *d = f->d;
+	uint32_t offset = ip + 40;
+
+	d->ip_version = 6;
+	if (has(f, ip, 7))
+		d->proto = f->data[ip + 6];
+	if (has(f, ip, 8))
+		d->ttl = f->data[ip + 7];
+	if (has(f, ip, 40)) {
+		d->src_offset = header_at(f, ip + 8);
+		uint32_t payload = get16(f->data + ip + 4);
+		limit_to_ip(f, ip, payload ? 40 + payload : 0);
+		if (skip_extensions(f, &offset))
+			decode_transport(f, offset);
+	}
+	d->bits |= protocol_bits(d->proto);
+}
+
+/* IP by its version nibble.  False if it is neither. */
+static bool decode_ip(struct frame *f, uint32_t offset)
+{
+	if (!has(f, offset, 1))
+		return false;
+	unsigned version = f->data[offset] >> 4;
+	if (version != 4 && version != 6)
+		return false;
+	f->d->l3_offset = header_at(f, offset);
+	if (version == 4)
+		decode_ipv4(f, offset);
+	else
+		decode_ipv6(f, offset);
+	return true;
+}
+
+static void decode_mpls(struct frame *f, uint32_t offset)
+{
+	for (unsigned i = 0; i < MAX_LABELS && has(f, offset, 4); i++, offset += 4) {
+		if (f->data[offset + 2] & 1) { /* bottom of stack */
+			decode_ip(f, offset + 4);
+			return;
+		}
+	}
+}
+
+static void decode_ppp_protocol(struct frame *f, uint32_t offset)
+{
+	uint16_t protocol;
+
+	if (!has(f, offset, 2))
+		return;
+	if (f->data[offset] & 1) /* compressed to one byte, RFC 1661 6.5 */
+		protocol = f->data[offset++];
+	else {
+		protocol = get16(f->data + offset);
+		offset += 2;
+	}
+	if (protocol == 0x0021 || protocol == 0x0057)
+		decode_ip(f, offset);
+	else if (protocol == 0x0281 || protocol == 0x0283)
+		decode_mpls(f, offset);
+}
+
+static void decode_pppoe(struct frame *f, uint32_t offset)
+{
+	if (has(f, offset, 6) && f->data[offset] == 0x11 && f->data[offset + 1] == 0)
+		decode_ppp_protocol(f, offset + 6);
+}
+
+/* LLC at *offset: true if an Ethernet type follows from it. */
+static bool skip_llc(const struct frame *f, uint32_t *offset, uint16_t *type)
+{
+	const uint8_t *p = f->data + *offset;
+
+	if (has(f, *offset, 8) && p[0] == 0xaa && (p[1] & 0xfe) == 0xaa && p[2] == 3) {
+		uint32_t oui = get32(p + 2) & 0xffffff;
+		*type = get16(p + 6);
+		*offset += 8;
+		return (oui == 0 || oui == 0x0000f8) && *type >= TYPE_MIN;
+	}
+	if (has(f, *offset, 3) && p[0] == 6 && (p[1] & 0xfe) == 6 && p[2] == 3) {
+		*type = TYPE_IPV4;
+		*offset += 3;
+		return true;
+	}
+	return false;
+}
+
+static bool is_vlan(uint16_t type)
+{
+	return type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD;
+}
+
+static bool skip_vlan(const struct frame *f, uint32_t *offset, uint16_t *type)
+{
+	struct mt_decoded *d = f->d;
+
+	if (!has(f, *offset, 2))
+		return false;
+	if (!(d->bits & MT_HAS_VLAN)) {
+		d->bits |= MT_HAS_VLAN;
+		d->vlan = get16(f->data + *offset) & 0xfff;
+	}
+	if (!has(f, *offset, 4))
+		return false;
+	*type = get16(f->data + *offset + 2);
+	*offset += 4;
+	return true;
+}
+
+/* What an Ethernet type or length announces, at offset. */
+static void decode_type(struct frame *f, uint32_t offset, uint16_t type)
+{
+	for (unsigned i = 0; is_vlan(type) || type < TYPE_MIN; i++) {
+		if (i == MAX_TAGS)
+			return;
+		if (is_vlan(type) ? !skip_vlan(f, &offset, &type)
+		                  : type > TYPE_MAX_LENGTH || !skip_llc(f, &offset, &type))
+			return;
+	}
+	f->d->ethertype = type;
+	f->d->l3_offset = header_at(f, offset);
+	switch (type) {
+	case TYPE_IPV4:
+	case TYPE_IPV6:
+		decode_ip(f, offset);
+		break;
+	case TYPE_MPLS:
+	case TYPE_MPLS_MULTICAST:
+		decode_mpls(f, offset);
+		break;
+	case TYPE_PPPOE_SESSION:
+		decode_pppoe(f, offset);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A link-layer header of `header` bytes with the Ethernet type at type_at. */
+static void decode_typed(struct frame *f, uint32_t header, uint32_t type_at)
+{
+	if (has(f, 0, header))
+		decode_type(f, header, get16(f->data + type_at));
+}
+
+/* PPP, with or without address and control bytes; Cisco HDLC comes under the same type. */
+static void decode_ppp(struct frame *f, uint32_t offset)
+{
+	if (!has(f, offset, 4))
+		return;
+	const uint8_t *p = f->data + offset;
+	if (p[0] == 0x0f || p[0] == 0x8f)
+		decode_type(f, offset + 4, get16(p + 2));
+	else
+		decode_ppp_protocol(f, p[0] == 0xff && p[1] == 3 ? offset + 2 : offset);
+}
+
+/* Linux cooked.  Below 1536 the type is a kernel constant, 4 means LLC. */
+static void decode_cooked(struct frame *f, uint32_t header, uint32_t type_at, uint32_t arphrd_at)
+{
+	if (!has(f, 0, header) || get16(f->data + arphrd_at) == ARPHRD_NETLINK_TYPE)
+		return;
+	uint16_t type = get16(f->data + type_at);
+	if (type >= TYPE_MIN || type == 4)
+		decode_type(f, header, type);
+}
+
+/* BSD loopback: an address family in the byte order of the machine that captured. */
+static void decode_loopback(struct frame *f)
+{
+	if (!has(f, 0, 5))
+		return;
+	uint32_t family = get32(f->data);
+	if (family > 0xffff)
+		family = get32le(f->data);
+	switch (family) {
+	case 2: /* IPv4; IPv6 is 10 Linux, 23 Windows, 24 NetBSD and OpenBSD, 28 FreeBSD, 30 macOS */
+	case 10:
+	case 23:
+	case 24:
+	case 28:
+	case 30:
+		decode_ip(f, 4);
+		break;
+	default:
+		break;
+	}
+}
+
+/* 802.11 at offset; padded: the header is padded to a multiple of 4 (radiotap says so). */
+static void decode_80211(struct frame *f, uint32_t offset, bool padded)
+{
+	uint32_t header = 24;
+	uint16_t type;
+
+	if (!has(f, offset, 2))
+		return;
+	uint8_t kind = f->data[offset], flags = f->data[offset + 1];
+	if ((kind & 0x0f) != 0x08 || (kind & 0x40) || (flags & 0x40)) /* not data, no data, encrypted */
+		return;
+	if ((flags & 3) == 3) /* between two access points: a fourth address */
+		header += 6;
+	bool aggregate = false;
+	if (kind & 0x80) { /* quality of service */
+		if (!has(f, offset, header + 2))
+			return;
+		aggregate = f->data[offset + header] & 0x80;
+		header += flags & 0x80 ? 6 : 2;
+	}
+	if (padded)
+		header = (header + 3) & ~3u;
+	offset += header + (aggregate ? 14 : 0);
+	if (skip_llc(f, &offset, &type))
+		decode_type(f, offset, type);
+}
+
+/* Is the "data pad" flag set in a radiotap header of `size` captured bytes? */
+static bool radiotap_padded(const struct frame *f, uint32_t size)
+{
+	uint32_t at = 8, present = get32le(f->data + 4), first = present;
+
+	for (; present & 0x80000000 && at + 4 <= size; at += 4)
+		present = get32le(f->data + at);
+	if (!(first & 2))
+		return false;
+	if (first & 1) /* a time stamp stands before the flags */
+		at = ((at + 7) & ~7u) + 8;
+	return at < size && f->data[at] & 0x20;
+}
+
+static void decode_radiotap(struct frame *f)
+{
+	if (!has(f, 0, 8))
+		return;
+	uint32_t size = f->data[2] | (uint32_t)f->data[3] << 8;
+	if (size >= 8 && has(f, 0, size))
+		decode_80211(f, size, radiotap_padded(f, size));
+}
+
+static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
+{
+	struct frame f = {packet->data, packet->caplen, d};
+
+	*d = nothing_decoded;
+	switch (packet->linktype) {
+	case LINKTYPE_ETHERNET:
+		decode_typed(&f, 14, 12);
+		break;
+	case LINKTYPE_RAW:
+	case LINKTYPE_RAW_DLT:
+	case LINKTYPE_IPV4:
+	case LINKTYPE_IPV6:
+		decode_ip(&f, 0);
+		break;
+	case LINKTYPE_LINUX_SLL:
+		decode_cooked(&f, 16, 14, 2);
+		break;
+	case LINKTYPE_LINUX_SLL2:
+		decode_cooked(&f, 20, 0, 8);
+		break;
+	case LINKTYPE_NULL:
+	case LINKTYPE_LOOP:
+		decode_loopback(&f);
+		break;
+	case LINKTYPE_PPP:
+	case LINKTYPE_PPP_HDLC:
+		decode_ppp(&f, 0);
+		break;
+	case LINKTYPE_PPP_WITH_DIR:
+		decode_ppp(&f, 1);
+		break;
+	case LINKTYPE_PPPOE:
+		decode_pppoe(&f, 0);
+		break;
+	case LINKTYPE_C_HDLC:
+		decode_typed(&f, 4, 2);
+		break;
+	case LINKTYPE_IEEE802_11:
+		decode_80211(&f, 0, false);
+		break;
+	case LINKTYPE_RADIOTAP:
+		decode_radiotap(&f);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Ethernet, IPv4 without options, not a fragment, TCP or UDP with the whole fixed header.
+ * False: take the long way. */
+static inline bool decode_fast(const struct mt_packet *packet, struct mt_decoded *d)
+{
+	enum { IP = 14, L4 = 34 };
+	const uint8_t *p = packet->data;
+
+	if (packet->linktype != LINKTYPE_ETHERNET || packet->caplen < L4 + 20)
+		return false;
+	if (get16(p + 12) != TYPE_IPV4 || p[IP] != 0x45 || get16(p + IP + 6) & 0x3fff)
+		return false;
+	uint8_t proto = p[IP + 9];
+	bool tcp = proto == PROTO_TCP;
+	uint32_t header = tcp ? (p[L4 + 12] >> 4) * 4u : 8;
+	uint32_t end = IP + (uint32_t)get16(p + IP + 2), payload = L4 + header;
+	if (end > packet->caplen)
+		end = packet->caplen;
+	if ((!tcp && proto != PROTO_UDP) || header < 8 + 12 * (uint32_t)tcp || payload > end)
+		return false;
+	*d = (struct mt_decoded){.l3_offset = IP,
+	                         .l4_offset = L4,
+	                         .payload_offset = (uint16_t)payload,
+	                         .src_offset = IP + 12,
+	                         .payload_len = end - payload,
+	                         .ethertype = TYPE_IPV4,
+	                         .sport = get16(p + L4),
+	                         .dport = get16(p + L4 + 2),
+	                         .ip_version = 4,
+	                         .proto = proto,
+	                         .tcp_flags = tcp ? p[L4 + 13] : 0,
+	                         .ttl = p[IP + 8],
+	                         .bits = MT_HAS_PORTS | (tcp ? MT_IS_TCP : MT_IS_UDP)};
+	return true;
+}
+
+void mt_decode(const struct mt_packet *packet, struct mt_decoded *decoded)
+{
+	if (!decode_fast(packet, decoded))
+		decode_layers(packet, decoded);
+}
+
+void mt_batch_decode(struct mt_batch *batch)
+{
+	uint32_t n = batch->n;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + PREFETCH_AHEAD < n) {
+			__builtin_prefetch(batch->packets[i + PREFETCH_AHEAD].data + 12);
+			__builtin_prefetch(batch->packets[i + PREFETCH_AHEAD].data + 47);
+		}
+		mt_decode(&batch->packets[i], &batch->decode[i]);
+	}
+	batch->decoded = 1;
+}
