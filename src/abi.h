@@ -86,7 +86,7 @@ struct mt_decoded {
 	uint8_t tcp_flags;       /* 0 if not TCP */
 	uint8_t ttl;             /* TTL or hop limit; 0 if no IP */
 	uint8_t bits;            /* enum mt_decoded_bit */
-	uint8_t reserved[3];
+	uint8_t reserved[7]; /* to 32 bytes */
 };
 
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
