@@ -11,14 +11,10 @@
 _Static_assert(sizeof(struct mt_packet) == 48, "mt_packet grew");
 _Static_assert(sizeof(struct mt_decoded) == 32, "mt_decoded grew");
 
-#define SIZE(type)                         \
-	{                                  \
-#type, sizeof(struct type) \
-	}
-#define FIELD(type, field)                                     \
-	{                                                      \
-#type "." #field, offsetof(struct type, field) \
-	}
+/* clang-format off */
+#define SIZE(type) {#type, sizeof(struct type)}
+#define FIELD(type, field) {#type "." #field, offsetof(struct type, field)}
+/* clang-format on */
 
 static const struct mt_abi_entry table[] = {
         SIZE(mt_packet),

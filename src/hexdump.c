@@ -61,8 +61,11 @@ size_t mt_hexdump(const uint8_t *data, size_t len, char *text, size_t size)
 			line[n++] = '\n';
 		needed += n;
 		size_t room = size ? size - 1 - written : 0;
-		memcpy(text + written, line, n < room ? n : room);
-		written += n < room ? n : room;
+		if (n > room)
+			n = room;
+		if (n) /* text may be NULL when only the length is asked for */
+			memcpy(text + written, line, n);
+		written += n;
 	}
 	if (size)
 		text[written] = 0;
