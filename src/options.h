@@ -2,7 +2,9 @@
 /*
  * options.h - the command line, parsed and checked, as a plain struct.
  *
- * options.c fills it in, help.c has the texts of --help, main.c acts on it.
+ * options_table.c says which options there are, options.c reads argv by that table,
+ * options_resolve.c does what needs the whole line (sources, outputs, combinations), help.c
+ * prints the same table, main.c acts on the result.
  */
 #ifndef MT_OPTIONS_H
 #define MT_OPTIONS_H
@@ -14,8 +16,8 @@
 #include "source.h"
 
 enum mt_command {
-	MT_COMMAND_RUN,        /* read sources */
-	MT_COMMAND_HELP,       /* --help [TOPIC] */
+	MT_COMMAND_RUN,  /* read sources */
+	MT_COMMAND_HELP, /* --help [TOPIC] */
 	MT_COMMAND_VERSION,
 	MT_COMMAND_INTERFACES, /* -D */
 	MT_COMMAND_FORMATS,    /* -H */
@@ -31,14 +33,16 @@ struct mt_script_option {
 
 /* One --out NAME=PATH. */
 struct mt_named_output {
-	const char *name, *path;
+	const char *name, *path;        /* path: as given, with a format prefix */
+	struct mt_output_config output; /* as mt_options.output: its own path, format and codec */
+	bool has_format;
 };
 
 enum mt_error_rule { MT_RULE_DEFAULT, MT_RULE_KEEP, MT_RULE_DROP, MT_RULE_STOP };
 
 struct mt_options {
 	enum mt_command command;
-	const char *topic;           /* of --help, or NULL */
+	const char *topic; /* of --help, or NULL */
 	const char *recover_dir;
 
 	struct mt_source_spec *sources; /* in command line order */
@@ -47,40 +51,42 @@ struct mt_options {
 
 	struct mt_script_option *scripts;
 	unsigned n_scripts;
+	bool script_help; /* some -l is NAME,help: sources may be absent */
 	struct mt_named_output *named;
 	unsigned n_named;
 
-	const char *filter;          /* -F */
-	uint32_t snaplen;            /* -s, default MT_MAX_CAPLEN */
-	int64_t from_ns, to_ns;
-	uint64_t count;              /* -c; 0: no limit */
-	int64_t duration_ns;         /* --duration; 0: no limit */
-	unsigned window_ms;          /* -w */
-	size_t buffer_bytes;         /* --buffer-size */
-	size_t kernel_buffer;        /* --kernel-buffer */
+	const char *filter;     /* -F */
+	uint32_t snaplen;       /* -s, default MT_MAX_CAPLEN */
+	int64_t from_ns, to_ns; /* INT64_MIN and INT64_MAX if not given */
+	uint64_t count;         /* -c; 0: no limit */
+	int64_t duration_ns;    /* --duration; 0: no limit */
+	unsigned window_ms;     /* -w */
+	uint64_t buffer_bytes;  /* --buffer-size */
+	uint64_t kernel_buffer; /* --kernel-buffer */
 
 	/* the default output, and what all outputs share; format may be MT_FORMAT_AUTO */
 	struct mt_output_config output;
-	bool has_output;             /* -o or -B was given */
-	bool has_format;             /* the format was stated, by option, prefix or ending */
+	bool has_output; /* -o or -B was given */
+	bool has_format; /* the format was stated, by option, prefix or ending */
 	bool has_codec;
 
-	bool print;                  /* --print */
+	bool print; /* --print */
 	bool json;
-	bool quiet;                  /* -q */
+	bool quiet; /* -q */
 	bool strict;
 	bool overwrite;
-	bool as_mtracecap;           /* called under that name */
-	int verbosity;               /* -v */
-	const char *user;            /* --relinquish-privileges */
-	const char *lua_dir;         /* --lua-dir */
+	bool as_mtracecap;   /* called under that name */
+	int verbosity;       /* -v */
+	const char *user;    /* --relinquish-privileges */
+	const char *lua_dir; /* --lua-dir */
 	enum mt_error_rule on_script_error;
-	uint64_t script_errors;      /* --script-errors */
-	uint64_t script_memory;      /* --script-memory, bytes */
+	uint64_t script_errors; /* --script-errors */
+	uint64_t script_memory; /* --script-memory, bytes */
 };
 
-/* Parse argv.  0, or -1 with err (status 1).  Strings are borrowed from argv or owned by the
- * struct; free with mt_options_clear. */
+/* Parse argv, which is not changed.  0, or -1 with err (status 1) and nothing to free.  Strings
+ * are borrowed from argv or owned by the struct; free with mt_options_clear, which may be
+ * called twice. */
 int mt_options_parse(struct mt_options *options, int argc, char **argv, struct mt_err *err);
 void mt_options_clear(struct mt_options *options);
 
