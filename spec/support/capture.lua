@@ -145,6 +145,38 @@ function M.statistics(o, interface, units, received, dropped)
 		.. M.options(o, { { 4, M.uint(received, 8, o) }, { 5, M.uint(dropped, 8, o) } }))
 end
 
+-- The blocks of a pcapng file in their order: {{type, body}, …}; raises where lengths do not fit.
+function M.blocks(bytes)
+	local function u32(at)
+		local a, b, d, e = bytes:byte(at, at + 3)
+		return a + b * 2 ^ 8 + d * 2 ^ 16 + e * 2 ^ 24
+	end
+	local blocks, at = {}, 1
+	while at <= #bytes do
+		local len = u32(at + 4)
+		assert(len >= 12 and len % 4 == 0 and at + len - 1 <= #bytes and u32(at + len - 4) == len,
+			("block at %d: length %d does not fit"):format(at - 1, len))
+		blocks[#blocks + 1] = { u32(at), bytes:sub(at + 8, at + len - 5) }
+		at = at + len
+	end
+	return blocks
+end
+
+-- Options as a table code -> value of the first option of that code; at: where they begin in body.
+function M.options_of(body, at)
+	local options = {}
+	while at + 3 <= #body do
+		local a, b, d, e = body:byte(at, at + 3)
+		local code, len = a + b * 256, d + e * 256
+		if code == 0 then
+			break
+		end
+		options[code] = options[code] or body:sub(at + 4, at + 3 + len)
+		at = at + 4 + len + -len % 4
+	end
+	return options
+end
+
 -- --- ERF -------------------------------------------------------------------------------
 
 -- An Ethernet record (type 2): port 0 to 3, time in seconds and a 32-bit binary fraction;

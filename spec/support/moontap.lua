@@ -175,6 +175,16 @@ end
 
 M.null = json.null
 
+-- The equation that every run's --json obeys.
+function M.balances(r)
+	local sum = r.kept + r.filtered + r.script_dropped + r.dropped
+	if r.packets ~= sum then
+		error(("packets %d is not kept %d + filtered %d + script_dropped %d + dropped %d"):format(r.packets, r.kept,
+			r.filtered, r.script_dropped, r.dropped), 2)
+	end
+	return r
+end
+
 -- The objects of a file of JSON lines.
 function M.json_lines(name)
 	local objects = {}
