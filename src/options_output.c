@@ -98,7 +98,7 @@ static int resolve_one(const struct mt_parse *p, struct mt_output_config *c, boo
 	enum mt_format prefix, format = MT_FORMAT_AUTO;
 	enum mt_codec_id codec = MT_CODEC_NONE;
 	c->path = split_prefix(word, &prefix);
-	if (!*c->path)
+	if (!*c->path || c->path[strlen(c->path) - 1] == ':')
 		return mt_err_set(err, "%s %s: expected a path behind the colon", spelt, word);
 	if (prefix == MT_FORMAT_TRACE) {
 		c->format = MT_FORMAT_TRACE;

@@ -7,11 +7,9 @@
  * name, never ignored.
  */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "options_table.h"
 #include "units.h"
@@ -71,18 +69,6 @@ static int check_print(const struct mt_options *o, struct mt_err *err)
 	return 0;
 }
 
-static int check_names(const struct mt_options *o, struct mt_err *err)
-{
-	struct stat st;
-	if (o->lua_dir && stat(o->lua_dir, &st))
-		return mt_err_set(err, "--lua-dir %s: %s", o->lua_dir, strerror(errno));
-	if (o->lua_dir && !S_ISDIR(st.st_mode))
-		return mt_err_set(err, "--lua-dir %s: expected a folder", o->lua_dir);
-	if (o->user && !getpwnam(o->user))
-		return mt_err_set(err, "--relinquish-privileges %s: there is no user of that name", o->user);
-	return 0;
-}
-
 /* May option stand beside a command such as --recover? */
 static bool goes_with(const struct mt_option *option, enum mt_command command)
 {
@@ -107,7 +93,7 @@ static int check_command(const struct mt_parse *p, struct mt_err *err)
 	if (p->n_words)
 		return mt_err_set(err, "%s stands alone: expected no source, found '%s'", spelt,
 		                  p->words[0].text);
-	return check_names(p->options, err);
+	return 0;
 }
 
 /* mtracecap's first plain word is its output. */
@@ -281,8 +267,8 @@ int mt_options_resolve(struct mt_parse *p, struct mt_err *err)
 	if (o->command != MT_COMMAND_RUN)
 		return check_command(p, err);
 	if (take_output_word(p, err) || check_needs(p, err) || mt_options_resolve_outputs(p, err) ||
-	    check_print(o, err) || resolve_times(p, err) || check_names(o, err) || resolve_sources(p, err) ||
-	    check_live(o, err) || mt_options_check_overlap(p, err))
+	    check_print(o, err) || resolve_times(p, err) || resolve_sources(p, err) || check_live(o, err) ||
+	    mt_options_check_overlap(p, err))
 		return -1;
 	resolve_snaplen(o);
 	return 0;

@@ -7,6 +7,8 @@
  */
 #include "options_table.h"
 
+#include <errno.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +59,9 @@ static int set_text(struct mt_parse *p, const struct mt_option *option, const ch
 static int bad_number(const struct mt_parse *p, const struct mt_option *option, const char *value,
                       struct mt_err *err)
 {
+	if (option->max == INT64_MAX)
+		return mt_err_set(err, "%s %s: expected %s, at least %llu", p->spelt, value, option->what,
+		                  (unsigned long long)option->min);
 	return mt_err_set(err, "%s %s: expected %s from %llu to %llu", p->spelt, value, option->what,
 	                  (unsigned long long)option->min, (unsigned long long)option->max);
 }
@@ -331,6 +336,23 @@ static int set_error_rule(struct mt_parse *p, const struct mt_option *option, co
 	return mt_err_set(err, "%s %s: expected keep, drop or stop", p->spelt, value);
 }
 
+static int set_user(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+{
+	if (*value && !getpwnam(value))
+		return mt_err_set(err, "%s %s: there is no user of that name", p->spelt, value);
+	return set_text(p, option, value, err);
+}
+
+static int set_folder(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+{
+	struct stat st;
+	if (*value && stat(value, &st))
+		return mt_err_set(err, "%s %s: %s", p->spelt, value, strerror(errno));
+	if (*value && !S_ISDIR(st.st_mode))
+		return mt_err_set(err, "%s %s: expected a folder", p->spelt, value);
+	return set_text(p, option, value, err);
+}
+
 /* clang-format off */
 const struct mt_option mt_options_table[] = {
 	/* sources */
@@ -472,7 +494,7 @@ const struct mt_option mt_options_table[] = {
 	 .set = set_size, .offset = AT(script_memory), .min = 16 << 20, .max = INT64_MAX,
 	 .help = "memory all scripts may take (default 1G)"},
 	{.name = "lua-dir", .argument = "DIR", .topic = MT_TOPIC_SCRIPTS,
-	 .set = set_text, .offset = AT(lua_dir),
+	 .set = set_folder, .offset = AT(lua_dir),
 	 .help = "modules in DIR go before the built-in ones"},
 
 	/* live */
@@ -486,7 +508,7 @@ const struct mt_option mt_options_table[] = {
 	 .set = set_size, .offset = AT(kernel_buffer), .min = 64 << 10, .max = 2147483647,
 	 .help = "capture ring of each interface (default 16M)"},
 	{.name = "relinquish-privileges", .alias = "user", .argument = "USER", .topic = MT_TOPIC_LIVE,
-	 .set = set_text, .offset = AT(user),
+	 .set = set_user, .offset = AT(user),
 	 .help = "become USER when the sources are open"},
 
 	/* misc */
