@@ -40,16 +40,21 @@ struct mt_chunk_ring {
 	struct mt_chunk *current; /* being filled or parsed */
 	struct mt_chunk *oldest;  /* stamped ones, oldest first */
 	struct mt_chunk *newest;
-	unsigned count;           /* all of them */
+	unsigned count; /* all of them */
 };
 
 /* Stamp the current chunk and make another current, at least min_bytes large (0: the usual
  * size).  Bytes that shall survive must be copied from *old, the former current chunk (NULL
  * the first time), before the next call.
  * Returns 1 done; 3 (MT_FULL) when all chunks of this source are in use and the budget is
- * spent: batch *wait_batch must be released first, nothing was changed; -1 out of memory. */
-int mt_chunk_ring_next(struct mt_chunk_ring *ring, size_t min_bytes, struct mt_chunk **old, uint64_t *wait_batch);
+ * spent: batch *wait_batch must be released first (it may be the one being filled: hand that
+ * on), nothing was changed; -1 out of memory.  Packets not yet put into a batch must not point
+ * into the current chunk. */
+int mt_chunk_ring_next(struct mt_chunk_ring *ring, size_t min_bytes, struct mt_chunk **old,
+                       uint64_t *wait_batch);
 /* Give all chunks back; those still in use are freed by the pool when their batch is released. */
 void mt_chunk_ring_close(struct mt_chunk_ring *ring);
+/* The same when no packet was ever handed on from them: they are free at once. */
+void mt_chunk_ring_discard(struct mt_chunk_ring *ring);
 
 #endif

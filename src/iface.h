@@ -15,29 +15,31 @@
 #include <stdint.h>
 
 struct mt_iface {
-	uint32_t id;          /* own index */
-	uint32_t group;       /* index of the source group */
-	uint32_t number;      /* interface number inside the source, from 0 (ERF: port) */
-	uint16_t linktype;    /* LINKTYPE_ value */
-	uint32_t snaplen;     /* 0: no limit known */
-	char *name;           /* if_name of the file or device name; NULL if the source has none */
-	char *description;    /* if_description, or NULL */
-	const char *source;   /* name of the group; borrowed from the table */
-	uint64_t dropped;     /* packets the capturing system lost, as the file's interface
-	                         statistics say; UINT64_MAX unknown */
+	uint32_t id;        /* own index */
+	uint32_t group;     /* index of the source group */
+	uint32_t number;    /* interface number inside the source, from 0 (ERF: port) */
+	uint16_t linktype;  /* LINKTYPE_ value */
+	uint32_t snaplen;   /* 0: no limit known */
+	char *name;         /* if_name of the file or device name; NULL if the source has none */
+	char *description;  /* if_description, or NULL */
+	const char *source; /* name of the group; borrowed from the table */
+	uint64_t dropped;   /* packets the capturing system lost, as the file's interface
+	                       statistics say; UINT64_MAX unknown */
 };
 
 struct mt_ifaces;
 
+enum { MT_IFACES_NONE = -1 }; /* no group: the table is full (a million) or memory is */
+
 struct mt_ifaces *mt_ifaces_new(void);
 void mt_ifaces_free(struct mt_ifaces *t);
-/* Index of the group of that name, made if new. */
+/* Index of the group of that name, made if new; (uint32_t)MT_IFACES_NONE on failure. */
 uint32_t mt_ifaces_group(struct mt_ifaces *t, const char *name);
 const char *mt_ifaces_group_name(const struct mt_ifaces *t, uint32_t group);
 uint32_t mt_ifaces_groups(const struct mt_ifaces *t);
 /* The entry for (group, number, linktype, name), made if new: a file that is closed and
  * opened again, or the next file of the same group, finds its entries again.  name and
- * description may be NULL and are copied. */
+ * description may be NULL and are copied.  NULL when the table (a million) or memory is full. */
 struct mt_iface *mt_ifaces_add(struct mt_ifaces *t, uint32_t group, uint32_t number, uint16_t linktype,
                                uint32_t snaplen, const char *name, const char *description);
 /* Entry id; id < mt_ifaces_count(t). */

@@ -9,6 +9,7 @@
  */
 #ifndef MT_SOURCE_H
 #define MT_SOURCE_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -37,17 +38,17 @@ enum mt_source_kind {
 /* A source as the command line names it. */
 struct mt_source_spec {
 	enum mt_source_kind kind;
-	char *word;        /* as given, for messages; owned */
-	char *target;      /* path, "-", device name, or libtrace URI; owned */
-	char *name;        /* name= or what stands in for it: the path, URI or device; owned */
-	char *filter;      /* filter=, or NULL: the run's -F; owned */
-	char *tstamp;      /* tstamp= (libpcap time stamp type), or NULL; owned */
+	char *word;         /* as given, for messages; owned */
+	char *target;       /* path, "-", device name, or libtrace URI; owned */
+	char *name;         /* name= or what stands in for it: the path, URI or device; owned */
+	char *filter;       /* filter=, or NULL: the run's -F; owned */
+	char *tstamp;       /* tstamp= (libpcap time stamp type), or NULL; owned */
 	const char *format; /* forced by a URI prefix: "pcap", "pcapng", "erf", or NULL: by content */
-	int64_t offset_ns; /* offset=, added to every time */
-	uint32_t snaplen;  /* snaplen=, or 0: the run's -s */
-	bool promisc;      /* promisc=, default true */
-	bool follow;       /* follow=: go on at the end of a growing file */
-	bool live;         /* an interface, a capture URI, follow=yes or live=yes */
+	int64_t offset_ns;  /* offset=, added to every time */
+	uint32_t snaplen;   /* snaplen=, or 0: the run's -s */
+	bool promisc;       /* promisc=, default true */
+	bool follow;        /* follow=: go on at the end of a growing file */
+	bool live;          /* an interface, a capture URI, follow=yes or live=yes */
 };
 
 /* Parse "SOURCE[,KEY=VALUE...]" (-r: is_file, -i: is_interface, a bare word: neither) and
@@ -60,11 +61,12 @@ void mt_source_spec_clear(struct mt_source_spec *spec);
 struct mt_source_context {
 	struct mt_chunks *chunks;
 	struct mt_ifaces *ifaces;
-	const char *filter;       /* -F, or NULL */
-	uint32_t snaplen;         /* -s */
-	int64_t from_ns, to_ns;   /* --from, --to: half-open; INT64_MIN and INT64_MAX if not given */
-	unsigned window_ms;       /* -w: a live interface hands over at least every window_ms / 2 */
-	size_t kernel_buffer;     /* --kernel-buffer, bytes of the capture ring */
+	const char *filter;      /* -F, or NULL */
+	uint32_t snaplen;        /* -s */
+	int64_t from_ns, to_ns;  /* --from, --to: half-open; INT64_MIN and INT64_MAX if not given */
+	unsigned window_ms;      /* -w: a live interface hands over at least every window_ms / 2 */
+	size_t kernel_buffer;    /* --kernel-buffer, bytes of the capture ring; 0: the system's default */
+	const atomic_bool *stop; /* set by a signal: ends a wait inside mt_source_open; may be NULL */
 };
 
 struct mt_source;
@@ -100,7 +102,7 @@ struct mt_source {
 	struct mt_chunk_ring ring;
 	const struct mt_source_context *context;
 	struct mt_source_spec spec;
-	uint32_t group;          /* source group, iface.h */
+	uint32_t group; /* source group, iface.h */
 
 	/* kept by mt_source_fill */
 	struct mt_filter *filter; /* owned; NULL: none */
@@ -113,17 +115,25 @@ struct mt_source {
 	bool parkable;            /* a regular file: may be closed and opened again */
 	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */
 	uint64_t kernel_drops;    /* as of the last query; UINT64_MAX unknown */
+	uint32_t snaplen;         /* cut packets to this; at least MT_MAX_CAPLEN: never */
+	bool touched;             /* offset, snap length, filter, --from or --to are in force */
+	bool taken;               /* since it was opened, packets of it were handed on */
+	bool filled;              /* since it was opened, the run was filled */
+	bool ended;               /* since it was opened, MT_END or MT_ERROR was returned */
+	bool warned;              /* that the filter has no meaning for a link type */
+	uint16_t warned_linktype;
 };
 
 /* A new source for spec, which it takes.  Does not open anything. */
-struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index, const struct mt_source_context *context,
-                                struct mt_err *err);
+struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
+                                const struct mt_source_context *context, struct mt_err *err);
 /* Open and read the header.  0, or -1: no such file, no valid header, no such device … */
 int mt_source_open(struct mt_source *s, struct mt_err *err);
 /* Fill the run when it is empty. */
 enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err);
 /* Close the file or device and give its buffers back; the source can be opened again from
- * its start if it is parkable.  Counters stay. */
+ * its start if it is parkable, and counts packets_read anew then.  Packets left in the run
+ * are gone. */
 void mt_source_close(struct mt_source *s);
 /* Close and free.  NULL is fine. */
 void mt_source_free(struct mt_source *s);

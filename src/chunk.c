@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * chunk.c - the pool of read buffers and the ring of each source.
+ *
+ * A source changes its chunk once in 16 to 256 KiB, so nothing here is hot.  A chunk is
+ * reused, oldest first, as soon as the last batch that can point into it is released; the
+ * pool keeps a few free ones so that a run over thousands of files does not map and unmap.
+ */
+#include "chunk.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { MIN_CHUNK = 16 << 10, MAX_CHUNK = 256 << 10, PAGE = 4096, KEEP_FREE = 32 };
+
+struct mt_chunks {
+	size_t budget;
+	size_t allocated; /* bytes of all chunks, also free ones and orphans */
+	size_t chunk_size;
+	uint64_t batch; /* being filled */
+	_Atomic uint64_t released;
+	struct mt_chunk *free; /* of the usual size, nobody's */
+	unsigned n_free;
+	struct mt_chunk *orphans; /* of closed sources, still in flight */
+};
+
+struct mt_chunks *mt_chunks_new(size_t budget_bytes)
+{
+	struct mt_chunks *pool = calloc(1, sizeof *pool);
+	if (!pool)
+		return NULL;
+	pool->budget = budget_bytes;
+	mt_chunks_expect(pool, 1);
+	return pool;
+}
+
+static void chunk_free(struct mt_chunks *pool, struct mt_chunk *c)
+{
+	pool->allocated -= c->size;
+	free(c->data);
+	free(c);
+}
+
+static void list_free(struct mt_chunks *pool, struct mt_chunk *list)
+{
+	while (list) {
+		struct mt_chunk *next = list->next;
+		chunk_free(pool, list);
+		list = next;
+	}
+}
+
+void mt_chunks_free(struct mt_chunks *pool)
+{
+	if (!pool)
+		return;
+	list_free(pool, pool->free);
+	list_free(pool, pool->orphans);
+	free(pool);
+}
+
+void mt_chunks_expect(struct mt_chunks *pool, unsigned sources)
+{
+	size_t limit = pool->budget / 3 / (sources ? sources : 1);
+	size_t size = MIN_CHUNK;
+	while (size < MAX_CHUNK && size * 2 <= limit)
+		size *= 2;
+	if (size == pool->chunk_size)
+		return;
+	pool->chunk_size = size;
+	list_free(pool, pool->free);
+	pool->free = NULL;
+	pool->n_free = 0;
+}
+
+/* A chunk that nothing points into goes to the free list, or away. */
+static void recycle(struct mt_chunks *pool, struct mt_chunk *c)
+{
+	if (c->size != pool->chunk_size || pool->n_free >= KEEP_FREE) {
+		chunk_free(pool, c);
+		return;
+	}
+	c->next = pool->free;
+	pool->free = c;
+	pool->n_free++;
+}
+
+static void collect_orphans(struct mt_chunks *pool)
+{
+	uint64_t released = mt_chunks_released(pool);
+	for (struct mt_chunk **at = &pool->orphans; *at;) {
+		struct mt_chunk *c = *at;
+		if (c->stamp > released) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		recycle(pool, c);
+	}
+}
+
+void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq)
+{
+	pool->batch = batch_seq;
+	if (pool->orphans)
+		collect_orphans(pool);
+}
+
+uint64_t mt_chunks_batch(const struct mt_chunks *pool)
+{
+	return pool->batch;
+}
+
+void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq)
+{
+	atomic_store_explicit(&pool->released, batch_seq, memory_order_release);
+}
+
+uint64_t mt_chunks_released(const struct mt_chunks *pool)
+{
+	return atomic_load_explicit(&pool->released, memory_order_acquire);
+}
+
+static struct mt_chunk *chunk_new(struct mt_chunks *pool, size_t size)
+{
+	struct mt_chunk *c = pool->free;
+	if (c && size == c->size) {
+		pool->free = c->next;
+		pool->n_free--;
+		return c;
+	}
+	c = malloc(sizeof *c);
+	uint8_t *data = c ? aligned_alloc(PAGE, size) : NULL;
+	if (!data) {
+		free(c);
+		return NULL;
+	}
+	*c = (struct mt_chunk){.size = size, .data = data};
+	pool->allocated += size;
+	return c;
+}
+
+/* Take the oldest chunk off the ring if no batch in flight points into it. */
+static struct mt_chunk *take_oldest(struct mt_chunk_ring *ring, uint64_t released)
+{
+	struct mt_chunk *c = ring->oldest;
+	if (!c || c->stamp > released)
+		return NULL;
+	ring->oldest = c->next;
+	if (!ring->oldest)
+		ring->newest = NULL;
+	ring->count--;
+	return c;
+}
+
+/* May the source have one more chunk of this size? */
+static int may_grow(const struct mt_chunk_ring *ring, size_t size)
+{
+	const struct mt_chunks *pool = ring->pool;
+	size_t unused = pool->free ? pool->n_free * pool->chunk_size : 0;
+	return ring->count < 2 || pool->allocated - unused + size <= pool->budget;
+}
+
+static struct mt_chunk *get_chunk(struct mt_chunk_ring *ring, size_t size, int *full)
+{
+	struct mt_chunk *c;
+	uint64_t released = mt_chunks_released(ring->pool);
+	while ((c = take_oldest(ring, released))) {
+		if (c->size >= size && c->size / 4 < size)
+			return c;
+		recycle(ring->pool, c); /* too small for this record, or left from a giant one */
+	}
+	*full = !may_grow(ring, size);
+	return *full ? NULL : chunk_new(ring->pool, size);
+}
+
+static void retire_current(struct mt_chunk_ring *ring)
+{
+	struct mt_chunk *c = ring->current;
+	c->stamp = ring->pool->batch;
+	c->next = NULL;
+	if (ring->newest)
+		ring->newest->next = c;
+	else
+		ring->oldest = c;
+	ring->newest = c;
+}
+
+int mt_chunk_ring_next(struct mt_chunk_ring *ring, size_t min_bytes, struct mt_chunk **old,
+                       uint64_t *wait_batch)
+{
+	size_t size = ring->pool->chunk_size;
+	if (min_bytes > size)
+		size = (min_bytes + PAGE - 1) / PAGE * PAGE;
+	int full = 0;
+	struct mt_chunk *c = get_chunk(ring, size, &full);
+	if (full) {
+		*wait_batch = ring->oldest ? ring->oldest->stamp : ring->pool->batch;
+		return 3;
+	}
+	if (!c)
+		return -1;
+	*old = ring->current;
+	if (ring->current)
+		retire_current(ring);
+	c->next = NULL;
+	ring->current = c;
+	ring->count++;
+	return 1;
+}
+
+static void drop_ring(struct mt_chunk_ring *ring)
+{
+	ring->current = ring->oldest = ring->newest = NULL;
+	ring->count = 0;
+}
+
+void mt_chunk_ring_discard(struct mt_chunk_ring *ring)
+{
+	if (ring->current)
+		retire_current(ring);
+	while (ring->oldest) {
+		struct mt_chunk *c = ring->oldest;
+		ring->oldest = c->next;
+		recycle(ring->pool, c);
+	}
+	drop_ring(ring);
+}
+
+void mt_chunk_ring_close(struct mt_chunk_ring *ring)
+{
+	if (!ring->pool)
+		return;
+	if (ring->current)
+		retire_current(ring);
+	if (ring->newest) {
+		ring->newest->next = ring->pool->orphans;
+		ring->pool->orphans = ring->oldest;
+	}
+	drop_ring(ring);
+	collect_orphans(ring->pool);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * filter.c - BPF by libpcap, one program for each link type.
+ *
+ * A run sees one link type as a rule and a handful at most.  The program of the last
+ * packet is tried first, so that a match costs the interpreter and one comparison.
+ */
+#include "filter.h"
+
+#include <pcap/pcap.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct program {
+	struct bpf_program code;
+	uint16_t linktype;
+	bool valid; /* the expression has a meaning for it */
+};
+
+struct mt_filter {
+	char *text;
+	struct program *programs;
+	unsigned n;
+	unsigned last;
+};
+
+/* LINKTYPE_ values of files and DLT_ values of libpcap are the same but for some old ones. */
+static int to_dlt(uint16_t linktype)
+{
+	switch (linktype) {
+	case 100:
+		return DLT_ATM_RFC1483;
+	case 101:
+		return DLT_RAW;
+	case 102:
+		return DLT_SLIP_BSDOS;
+	case 103:
+		return DLT_PPP_BSDOS;
+	case 106:
+		return DLT_ATM_CLIP;
+	default:
+		return linktype;
+	}
+}
+
+static int compile(const char *text, uint16_t linktype, struct bpf_program *code, struct mt_err *err)
+{
+	pcap_t *p = pcap_open_dead(to_dlt(linktype), MT_MAX_CAPLEN);
+	if (!p)
+		return mt_err_set(err, "out of memory for a filter");
+	int result = pcap_compile(p, code, text, 1, PCAP_NETMASK_UNKNOWN);
+	if (result)
+		mt_err_set(err, "filter \"%s\": %s", text, pcap_geterr(p));
+	pcap_close(p);
+	return result ? -1 : 0;
+}
+
+static struct program *add_program(struct mt_filter *f, uint16_t linktype, struct mt_err *err)
+{
+	struct program *list = realloc(f->programs, (f->n + 1) * sizeof *list);
+	if (!list) {
+		mt_err_set(err, "out of memory for a filter");
+		return NULL;
+	}
+	f->programs = list;
+	struct program *program = &list[f->n];
+	memset(program, 0, sizeof *program);
+	program->linktype = linktype;
+	program->valid = compile(f->text, linktype, &program->code, err) == 0;
+	f->last = f->n++;
+	return program;
+}
+
+/* An expression such as "wlan type data" means nothing on Ethernet and is still right. */
+static bool means_something(const char *text)
+{
+	static const uint16_t others[] = {101, 105, 113, 127, 117, 123, 140, 9, 0};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		struct bpf_program code;
+		struct mt_err ignored;
+		if (compile(text, others[i], &code, &ignored) == 0) {
+			pcap_freecode(&code);
+			return true;
+		}
+	}
+	return false;
+}
+
+struct mt_filter *mt_filter_new(const char *text, uint16_t linktype, struct mt_err *err)
+{
+	struct mt_filter *f = calloc(1, sizeof *f);
+	if (!f || !(f->text = strdup(text))) {
+		mt_err_set(err, "out of memory for a filter");
+		free(f);
+		return NULL;
+	}
+	struct program *program = add_program(f, linktype, err);
+	if (program && (program->valid || means_something(text)))
+		return f;
+	mt_filter_free(f);
+	return NULL;
+}
+
+void mt_filter_free(struct mt_filter *f)
+{
+	if (!f)
+		return;
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->programs[i].valid)
+			pcap_freecode(&f->programs[i].code);
+	free(f->programs);
+	free(f->text);
+	free(f);
+}
+
+static struct program *find_program(struct mt_filter *f, uint16_t linktype)
+{
+	struct mt_err ignored;
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->programs[i].linktype == linktype) {
+			f->last = i;
+			return &f->programs[i];
+		}
+	return add_program(f, linktype, &ignored);
+}
+
+int mt_filter_match(struct mt_filter *f, const struct mt_packet *packet)
+{
+	const struct program *program = &f->programs[f->last];
+	if (program->linktype != packet->linktype && !(program = find_program(f, packet->linktype)))
+		return -1;
+	if (!program->valid)
+		return -1;
+	return bpf_filter(program->code.bf_insns, packet->data, packet->wirelen, packet->caplen) != 0;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stream.c - bytes from a descriptor, through a decoder if they are compressed.
+ *
+ * Called once for each chunk of 16 to 256 KiB.  A descriptor that is not a regular file is
+ * polled before each read, so reading never blocks and the source beside it is not held up.
+ */
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RAW_BUFFER = 64 << 10, POLL_MS = 100, FOLLOW_MS = 50 };
+
+struct mt_stream {
+	int fd;
+	bool regular, follow;
+	bool raw_end;     /* the descriptor gave its last byte */
+	bool sniffed;     /* head is complete and the codec is known */
+	uint8_t head[16]; /* first bytes, read to recognise the codec */
+	size_t head_len, head_pos;
+	struct mt_decoder *decoder; /* NULL: not compressed */
+	bool decoded_all;
+	uint8_t *raw; /* compressed bytes */
+	size_t raw_pos, raw_len;
+	struct mt_err late; /* error to report after the good bytes */
+	bool failed;
+	uint64_t size, consumed;
+	char label[];
+};
+
+static int check_kind(struct mt_stream *s, struct mt_err *err)
+{
+	struct stat st;
+	if (fstat(s->fd, &st))
+		return mt_err_set(err, "%s", strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return mt_err_set(err, "is a directory, expected a capture file");
+	s->regular = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+	s->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	return 0;
+}
+
+struct mt_stream *mt_stream_open(const char *path, bool follow, struct mt_err *err)
+{
+	size_t len = strlen(path) + 1;
+	struct mt_stream *s = calloc(1, sizeof *s + len);
+	if (!s) {
+		mt_err_set(err, "out of memory");
+		return NULL;
+	}
+	memcpy(s->label, path, len);
+	s->follow = follow;
+	/* Not blocking, so that a pipe without a writer does not hold up the start. */
+	s->fd = strcmp(path, "-") == 0 ? STDIN_FILENO
+	                               : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (s->fd < 0) {
+		mt_err_set(err, "%s", strerror(errno));
+		free(s);
+		return NULL;
+	}
+	if (check_kind(s, err)) {
+		mt_stream_close(s);
+		return NULL;
+	}
+	return s;
+}
+
+void mt_stream_close(struct mt_stream *s)
+{
+	if (!s)
+		return;
+	if (s->fd != STDIN_FILENO)
+		close(s->fd);
+	mt_decoder_free(s->decoder);
+	free(s->raw);
+	free(s);
+}
+
+static bool readable(const struct mt_stream *s, int timeout_ms)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLIN};
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+/* The end of a regular file: the last byte, or with follow= a reason to wait. */
+static ssize_t file_end(struct mt_stream *s, struct mt_err *err)
+{
+	struct stat st;
+	if (s->follow && s->regular) {
+		if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size < s->consumed)
+			return mt_err_set(err, "was cut to %lld bytes while it was followed, %llu were read",
+			                  (long long)st.st_size, (unsigned long long)s->consumed);
+		return MT_STREAM_WAIT;
+	}
+	s->raw_end = true;
+	return 0;
+}
+
+static ssize_t raw_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	if (s->raw_end)
+		return 0;
+	if (!s->regular && !readable(s, 0))
+		return MT_STREAM_WAIT;
+	ssize_t n;
+	do
+		n = read(s->fd, buffer, size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return MT_STREAM_WAIT;
+	if (n < 0)
+		return mt_err_set(err, "reading: %s", strerror(errno));
+	if (n == 0)
+		return file_end(s, err);
+	s->consumed += (uint64_t)n;
+	return n;
+}
+
+static int start_decoder(struct mt_stream *s, struct mt_err *err)
+{
+	const struct mt_codec_ops *codec = mt_codec_detect(s->head, s->head_len);
+	s->sniffed = true;
+	if (!codec)
+		return 0;
+	s->decoder = mt_decoder_new(codec, s->label);
+	s->raw = malloc(RAW_BUFFER);
+	if (!s->decoder || !s->raw)
+		return mt_err_set(err, "out of memory for the %s decoder", codec->name);
+	memcpy(s->raw, s->head, s->head_len);
+	s->raw_len = s->head_len;
+	return 0;
+}
+
+/* Read the first bytes until the codec is clear. 1, 0 nothing there, -1, MT_STREAM_WAIT. */
+static ssize_t sniff(struct mt_stream *s, struct mt_err *err)
+{
+	while (s->head_len < MT_CODEC_MAGIC) {
+		ssize_t n = raw_read(s, s->head + s->head_len, sizeof s->head - s->head_len, err);
+		if (n == 0)
+			break;
+		if (n < 0)
+			return n;
+		s->head_len += (size_t)n;
+	}
+	return start_decoder(s, err) ? -1 : 1;
+}
+
+static ssize_t plain_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	size_t left = s->head_len - s->head_pos;
+	if (!left)
+		return raw_read(s, buffer, size, err);
+	size_t taken = left < size ? left : size;
+	memcpy(buffer, s->head + s->head_pos, taken);
+	s->head_pos += taken;
+	if (taken == size || !s->regular)
+		return (ssize_t)taken;
+	ssize_t n = raw_read(s, buffer + taken, size - taken, err);
+	if (n == -1) {
+		s->late = *err;
+		s->failed = true;
+	}
+	return (ssize_t)taken + (n > 0 ? n : 0);
+}
+
+static ssize_t refill_raw(struct mt_stream *s, struct mt_err *err)
+{
+	if (s->raw_pos) {
+		memmove(s->raw, s->raw + s->raw_pos, s->raw_len - s->raw_pos);
+		s->raw_len -= s->raw_pos;
+		s->raw_pos = 0;
+	}
+	if (s->raw_len == RAW_BUFFER)
+		return mt_err_set(err, "the decoder makes no progress");
+	ssize_t n = raw_read(s, s->raw + s->raw_len, RAW_BUFFER - s->raw_len, err);
+	if (n > 0)
+		s->raw_len += (size_t)n;
+	return n;
+}
+
+/* One step of the decoder. 1 go on, 0 over, -1. */
+static int decode_step(struct mt_stream *s, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	b->in = s->raw + s->raw_pos;
+	b->in_len = s->raw_len - s->raw_pos;
+	b->at_end = s->raw_end;
+	int result = mt_decoder_run(s->decoder, b, err);
+	s->raw_pos = s->raw_len - b->in_len;
+	return result;
+}
+
+static ssize_t decoded_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	struct mt_decode_buffers b = {.out = buffer, .out_len = size};
+	while (!s->decoded_all && b.out_len) {
+		size_t room = b.out_len, input = s->raw_len - s->raw_pos;
+		bool was_end = s->raw_end;
+		int result = decode_step(s, &b, err);
+		if (result < 0) {
+			s->late = *err;
+			s->failed = true;
+			break;
+		}
+		s->decoded_all = result == 0;
+		if (result == 0 || room != b.out_len || input != s->raw_len - s->raw_pos)
+			continue; /* it moved */
+		if (was_end) {
+			mt_err_set(&s->late, "the compressed data end too early");
+			s->failed = true;
+			break;
+		}
+		ssize_t n = refill_raw(s, err);
+		if (n == MT_STREAM_WAIT && b.out_len == size)
+			return MT_STREAM_WAIT;
+		if (n == MT_STREAM_WAIT)
+			break;
+		if (n == -1) {
+			s->late = *err;
+			s->failed = true;
+			break;
+		}
+	}
+	return (ssize_t)(size - b.out_len);
+}
+
+ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	if (!s->failed && !s->sniffed) {
+		ssize_t n = sniff(s, err);
+		if (n < 0)
+			return n;
+	}
+	ssize_t n = 0;
+	if (!s->failed)
+		n = s->decoder ? decoded_read(s, buffer, size, err) : plain_read(s, buffer, size, err);
+	if (n == 0 && s->failed) {
+		*err = s->late;
+		return -1;
+	}
+	return n;
+}
+
+int mt_stream_wait(struct mt_stream *s, const atomic_bool *stop, struct mt_err *err)
+{
+	for (;;) {
+		if (stop && atomic_load_explicit(stop, memory_order_relaxed))
+			return mt_err_set(err, "stopped while waiting for its first bytes");
+		if (s->regular) { /* being followed */
+			poll(NULL, 0, FOLLOW_MS);
+			return 0;
+		}
+		if (readable(s, POLL_MS))
+			return 0;
+	}
+}
+
+int mt_stream_fd(const struct mt_stream *s)
+{
+	return s->regular ? -1 : s->fd;
+}
+
+bool mt_stream_is_regular(const struct mt_stream *s)
+{
+	return s->regular;
+}
+
+uint64_t mt_stream_size(const struct mt_stream *s)
+{
+	return s->size;
+}
+
+uint64_t mt_stream_consumed(const struct mt_stream *s)
+{
+	return s->consumed;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stream_codec.c - decoders for gzip (ISA-L), zstd, lz4 frames, xz and bzip2.
+ *
+ * Each takes as much input and fills as much output as it can in a call; stream.c loops.
+ * Files of several members or frames are common (parallel compressors, appended logs), so
+ * all decoders go on after the end of one.
+ */
+#include "stream.h"
+
+#include <bzlib.h>
+#include <isa-l/igzip_lib.h>
+#include <limits.h>
+#include <lz4frame.h>
+#include <lzma.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "log.h"
+
+/* Larger windows than xz -9 (65 MiB) and zstd without --long (128 MiB) need are refused. */
+enum { XZ_MEMORY = 160 << 20, ZSTD_WINDOW_LOG = 27, SHORTEST_HEADER = 5 };
+
+struct mt_decoder {
+	const struct mt_codec_ops *ops;
+	const char *label;
+	bool in_member;   /* between the first and the last byte of a member */
+	unsigned members; /* begun so far */
+	bool padding;     /* gzip: zeros follow the last member */
+	size_t hint;      /* zstd, lz4: input that completes the block in hand */
+	union {
+		struct inflate_state *gzip;
+		ZSTD_DStream *zstd;
+		LZ4F_dctx *lz4;
+		lzma_stream xz;
+		bz_stream bzip2;
+	};
+};
+
+static void advance(struct mt_decode_buffers *b, size_t in, size_t out)
+{
+	b->in += in;
+	b->in_len -= in;
+	b->out += out;
+	b->out_len -= out;
+}
+
+static unsigned clamp_uint(size_t n)
+{
+	return n > UINT_MAX ? UINT_MAX : (unsigned)n;
+}
+
+static int cut_short(const struct mt_decoder *d, struct mt_err *err)
+{
+	return mt_err_set(err, "%s data end before the end of the stream", d->ops->name);
+}
+
+/* Input for one call: both libraries forget what a call has decoded when a later block in
+ * the same input is damaged, so they get a block at a time. */
+static size_t one_block(const struct mt_decoder *d, const struct mt_decode_buffers *b)
+{
+	size_t n = d->hint ? d->hint : SHORTEST_HEADER;
+	return n < b->in_len ? n : b->in_len;
+}
+
+static int trailing_garbage(struct mt_decoder *d, struct mt_decode_buffers *b)
+{
+	mt_log_warn("%s: what follows the %s data is not %s and is ignored", d->label, d->ops->name,
+	            d->ops->name);
+	advance(b, b->in_len, 0);
+	return 0;
+}
+
+/* Between members of gzip and bzip2.  2: one begins here; 1: more bytes are needed; 0: the
+ * stream is over. */
+static int begin_member(struct mt_decoder *d, struct mt_decode_buffers *b)
+{
+	while (d->members && b->in_len && b->in[0] == 0) {
+		d->padding = true; /* tapes pad with zeros */
+		advance(b, 1, 0);
+	}
+	if (!b->in_len)
+		return b->at_end ? 0 : 1;
+	size_t n = d->ops->magic_len;
+	if (b->in_len < n && !b->at_end && memcmp(b->in, d->ops->magic, b->in_len) == 0)
+		return 1;
+	if (b->in_len < n || memcmp(b->in, d->ops->magic, n) != 0 || d->padding)
+		return trailing_garbage(d, b);
+	d->in_member = true;
+	d->members++;
+	return 2;
+}
+
+/* --- gzip ------------------------------------------------------------------------------ */
+
+static int gzip_open(struct mt_decoder *d)
+{
+	d->gzip = malloc(sizeof *d->gzip);
+	return d->gzip ? 0 : -1;
+}
+
+static void gzip_close(struct mt_decoder *d)
+{
+	free(d->gzip);
+}
+
+static const char *gzip_error(int code)
+{
+	switch (code) {
+	case ISAL_INVALID_BLOCK:
+		return "invalid deflate block";
+	case ISAL_INVALID_SYMBOL:
+		return "invalid deflate symbol";
+	case ISAL_INVALID_LOOKBACK:
+		return "invalid deflate distance";
+	case ISAL_INVALID_WRAPPER:
+		return "invalid gzip header";
+	case ISAL_UNSUPPORTED_METHOD:
+		return "unknown compression method";
+	case ISAL_INCORRECT_CHECKSUM:
+		return "checksum does not match";
+	default:
+		return "damaged data";
+	}
+}
+
+static int gzip_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	struct inflate_state *z = d->gzip;
+	if (!d->in_member) {
+		int begun = begin_member(d, b);
+		if (begun < 2)
+			return begun;
+		isal_inflate_init(z);
+		z->crc_flag = ISAL_GZIP;
+	}
+	size_t in = b->in_len, out = clamp_uint(b->out_len);
+	z->next_in = (uint8_t *)(uintptr_t)b->in;
+	z->avail_in = (uint32_t)in;
+	z->next_out = b->out;
+	z->avail_out = (uint32_t)out;
+	int code = isal_inflate(z);
+	size_t taken = in - z->avail_in, made = out - z->avail_out;
+	advance(b, taken, made);
+	if (code < 0)
+		return mt_err_set(err, "gzip data: %s", gzip_error(code));
+	if (z->block_state == ISAL_BLOCK_FINISH)
+		d->in_member = false;
+	else if (b->at_end && !b->in_len && !taken && !made)
+		return cut_short(d, err);
+	return 1;
+}
+
+/* --- zstd ------------------------------------------------------------------------------ */
+
+static int zstd_open(struct mt_decoder *d)
+{
+	d->zstd = ZSTD_createDStream();
+	if (!d->zstd)
+		return -1;
+	ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG);
+	return 0;
+}
+
+static void zstd_close(struct mt_decoder *d)
+{
+	ZSTD_freeDStream(d->zstd);
+}
+
+static int zstd_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	if (!d->in_member && !b->in_len)
+		return b->at_end ? 0 : 1;
+	ZSTD_inBuffer in = {.src = b->in, .size = one_block(d, b)};
+	ZSTD_outBuffer out = {.dst = b->out, .size = b->out_len};
+	size_t code = ZSTD_decompressStream(d->zstd, &out, &in);
+	advance(b, in.pos, out.pos);
+	if (ZSTD_isError(code))
+		return mt_err_set(err, "zstd data: %s", ZSTD_getErrorName(code));
+	d->in_member = code != 0;
+	d->hint = code;
+	if (d->in_member && b->at_end && !b->in_len && !in.pos && !out.pos)
+		return cut_short(d, err);
+	return 1;
+}
+
+/* --- lz4 ------------------------------------------------------------------------------- */
+
+static int lz4_open(struct mt_decoder *d)
+{
+	return LZ4F_isError(LZ4F_createDecompressionContext(&d->lz4, LZ4F_VERSION)) ? -1 : 0;
+}
+
+static void lz4_close(struct mt_decoder *d)
+{
+	LZ4F_freeDecompressionContext(d->lz4);
+}
+
+static int lz4_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	if (!d->in_member && !b->in_len)
+		return b->at_end ? 0 : 1;
+	size_t in = one_block(d, b), out = b->out_len;
+	size_t code = LZ4F_decompress(d->lz4, b->out, &out, b->in, &in, NULL);
+	if (LZ4F_isError(code))
+		return mt_err_set(err, "lz4 data: %s", LZ4F_getErrorName(code));
+	advance(b, in, out);
+	d->in_member = code != 0;
+	d->hint = code;
+	if (d->in_member && b->at_end && !b->in_len && !in && !out)
+		return cut_short(d, err);
+	return 1;
+}
+
+/* --- xz -------------------------------------------------------------------------------- */
+
+static int xz_open(struct mt_decoder *d)
+{
+	d->xz = (lzma_stream)LZMA_STREAM_INIT;
+	return lzma_stream_decoder(&d->xz, XZ_MEMORY, LZMA_CONCATENATED) == LZMA_OK ? 0 : -1;
+}
+
+static void xz_close(struct mt_decoder *d)
+{
+	lzma_end(&d->xz);
+}
+
+static int xz_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	d->xz.next_in = b->in;
+	d->xz.avail_in = b->in_len;
+	d->xz.next_out = b->out;
+	d->xz.avail_out = b->out_len;
+	lzma_ret code = lzma_code(&d->xz, b->at_end ? LZMA_FINISH : LZMA_RUN);
+	advance(b, b->in_len - d->xz.avail_in, b->out_len - d->xz.avail_out);
+	switch (code) {
+	case LZMA_OK:
+		return 1;
+	case LZMA_STREAM_END:
+		return 0;
+	case LZMA_BUF_ERROR:
+		return b->at_end ? cut_short(d, err) : 1;
+	case LZMA_MEMLIMIT_ERROR:
+		return mt_err_set(err, "xz data need %llu MiB of memory, the limit is %d",
+		                  (unsigned long long)(lzma_memusage(&d->xz) >> 20), XZ_MEMORY >> 20);
+	case LZMA_MEM_ERROR:
+		return mt_err_set(err, "out of memory for xz data");
+	default:
+		return mt_err_set(err, "xz data are damaged");
+	}
+}
+
+/* --- bzip2 ----------------------------------------------------------------------------- */
+
+static int bzip2_open(struct mt_decoder *d)
+{
+	(void)d; /* begins with each member */
+	return 0;
+}
+
+static void bzip2_close(struct mt_decoder *d)
+{
+	if (d->in_member)
+		BZ2_bzDecompressEnd(&d->bzip2);
+}
+
+static int bzip2_begin(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	int begun = begin_member(d, b);
+	if (begun < 2)
+		return begun;
+	d->bzip2 = (bz_stream){.next_in = NULL};
+	if (BZ2_bzDecompressInit(&d->bzip2, 0, 0) == BZ_OK)
+		return 2;
+	d->in_member = false;
+	return mt_err_set(err, "out of memory for bzip2 data");
+}
+
+static int bzip2_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	if (!d->in_member) {
+		int begun = bzip2_begin(d, b, err);
+		if (begun < 2)
+			return begun;
+	}
+	unsigned in = clamp_uint(b->in_len), out = clamp_uint(b->out_len);
+	d->bzip2.next_in = (char *)(uintptr_t)b->in;
+	d->bzip2.avail_in = in;
+	d->bzip2.next_out = (char *)b->out;
+	d->bzip2.avail_out = out;
+	int code = BZ2_bzDecompress(&d->bzip2);
+	unsigned taken = in - d->bzip2.avail_in, made = out - d->bzip2.avail_out;
+	advance(b, taken, made);
+	if (code == BZ_STREAM_END) {
+		BZ2_bzDecompressEnd(&d->bzip2);
+		d->in_member = false;
+		return 1;
+	}
+	if (code != BZ_OK)
+		return mt_err_set(err, "bzip2 data: %s",
+		                  code == BZ_MEM_ERROR ? "out of memory"
+		                                       : "damaged, or a checksum does not match");
+	if (b->at_end && !b->in_len && !taken && !made)
+		return cut_short(d, err);
+	return 1;
+}
+
+/* --- all of them ----------------------------------------------------------------------- */
+
+static const struct mt_codec_ops codecs[] = {
+        {"gzip", "\x1f\x8b", 2, gzip_open, gzip_decode, gzip_close},
+        {"zstd", "\x28\xb5\x2f\xfd", 4, zstd_open, zstd_decode, zstd_close},
+        {"lz4", "\x04\x22\x4d\x18", 4, lz4_open, lz4_decode, lz4_close},
+        {"xz", "\xfd\x37zXZ\0", 6, xz_open, xz_decode, xz_close},
+        {"bzip2", "BZh", 3, bzip2_open, bzip2_decode, bzip2_close},
+};
+
+const struct mt_codec_ops *mt_codec_detect(const uint8_t *head, size_t len)
+{
+	for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
+		if (len >= codecs[i].magic_len && memcmp(head, codecs[i].magic, codecs[i].magic_len) == 0)
+			return &codecs[i];
+	/* zstd files from pzstd or seekable writers begin with a skippable frame, as lz4 may. */
+	if (len >= 4 && (head[0] & 0xf0) == 0x50 && memcmp(head + 1, "\x2a\x4d\x18", 3) == 0)
+		return &codecs[1];
+	return NULL;
+}
+
+struct mt_decoder *mt_decoder_new(const struct mt_codec_ops *ops, const char *label)
+{
+	struct mt_decoder *d = calloc(1, sizeof *d);
+	if (!d)
+		return NULL;
+	d->ops = ops;
+	d->label = label;
+	if (ops->open(d)) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+int mt_decoder_run(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	return d->ops->decode(d, b, err);
+}
+
+void mt_decoder_free(struct mt_decoder *d)
+{
+	if (!d)
+		return;
+	d->ops->close(d);
+	free(d);
+}
