@@ -149,6 +149,7 @@ static int store(struct mt_parse *p, const struct mt_option *option, const char 
 		                  value ? value : "", p->given[index]);
 	memcpy(p->spellings[index], typed, sizeof typed);
 	p->given[index] = p->spelt = p->spellings[index];
+	p->values[index] = value;
 	return option->set(p, option, value, err);
 }
 

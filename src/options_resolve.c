@@ -44,7 +44,9 @@ static int check_needs(const struct mt_parse *p, struct mt_err *err)
 	for (size_t i = 0; mt_options_table[i].name; i++) {
 		enum mt_needs needs = mt_options_table[i].needs;
 		if (p->given[i] && !has_needed(p, needs))
-			return mt_err_set(err, "%s has no meaning without %s", p->given[i], needs_text[needs]);
+			return mt_err_set(err, "%s%s%s has no meaning without %s", p->given[i],
+			                  p->values[i] ? " " : "", p->values[i] ? p->values[i] : "",
+			                  needs_text[needs]);
 	}
 	return 0;
 }

@@ -41,8 +41,9 @@ struct mt_word {
 /* What is known while the command line is read. */
 struct mt_parse {
 	struct mt_options *options;
-	const char *spelt;                 /* the option in hand as typed: "-s", "--snaplen" */
-	const char *given[MT_OPTIONS_MAX]; /* how the option of that table index was typed; NULL: not given */
+	const char *spelt;                  /* the option in hand as typed: "-s", "--snaplen" */
+	const char *given[MT_OPTIONS_MAX];  /* how the option of that table index was typed; NULL: not given */
+	const char *values[MT_OPTIONS_MAX]; /* its value, or NULL */
 	struct mt_word *words;
 	unsigned n_words;
 	char spellings[MT_OPTIONS_MAX][32]; /* what given[] points to */
