@@ -1,0 +1,166 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- Numbers, times and tables as people read them: what recipes print with.
+--
+-- Called for results, a few hundred times a run; nothing here belongs into a packet hook.
+-- @module moontap.format
+
+local M = {}
+
+local floor = math.floor
+
+--- A whole number with thousands separators.
+-- @tparam number n
+-- @treturn string `12,345,678`
+function M.count(n)
+  local sign, digits = ("%.0f"):format(tonumber(n)):match "^(-?)(.*)$"
+  local grouped = digits:reverse():gsub("(%d%d%d)", "%1,"):reverse()
+  return sign .. (grouped:gsub("^,", ""))
+end
+
+local function scaled(value, base, units)
+  local i = 1
+  while value >= base - base / 20000 and i < #units do
+    value = value / base
+    i = i + 1
+  end
+  return ("%.1f %s"):format(value, units[i])
+end
+
+--- A number of bytes.
+-- @tparam number n
+-- @treturn string `812 B`, `1.5 GiB`
+function M.bytes(n)
+  n = tonumber(n)
+  if n < 1024 then
+    return ("%.0f B"):format(n)
+  end
+  return scaled(n / 1024, 1024, { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" })
+end
+
+--- Bits per second.
+-- @tparam number n
+-- @treturn string `640.1 Mbit/s`
+function M.bitrate(n)
+  return scaled(n, 1000, { "bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s" })
+end
+
+--- A span of time.
+-- @tparam number seconds
+-- @treturn string `12 µs`, `350.2 ms`, `12.3 s`, `5 m 03 s`, `2 h 05 m`, `3 d 04 h`
+function M.duration(seconds)
+  if seconds < 0 then
+    return "-" .. M.duration(-seconds)
+  elseif seconds < 0.0009995 then
+    return ("%.0f µs"):format(seconds * 1e6)
+  elseif seconds < 0.99995 then
+    return ("%.1f ms"):format(seconds * 1e3)
+  elseif seconds < 59.95 then
+    return ("%.1f s"):format(seconds)
+  end
+  local whole = floor(seconds + 0.5)
+  if whole < 3600 then
+    return ("%d m %02d s"):format(floor(whole / 60), whole % 60)
+  elseif whole < 86400 then
+    return ("%d h %02d m"):format(floor(whole / 3600), floor(whole % 3600 / 60))
+  end
+  return ("%d d %02d h"):format(floor(whole / 86400), floor(whole % 86400 / 3600))
+end
+
+--- A point in time, in UTC.
+-- @param time nanoseconds since the epoch as an int64 (printed with 9 decimals) or as a number
+--   (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
+-- @treturn string `2026-11-22 10:00:00.123456789 UTC`
+function M.time(time)
+  local seconds, rest
+  if type(time) == "string" then
+    local sign, whole, decimals = time:match "^(-?)(%d+)%.(%d+)$"
+    seconds, rest = tonumber(whole), decimals
+    if sign == "-" then -- count on from the second before
+      local part = tonumber(decimals)
+      seconds = -seconds - (part > 0 and 1 or 0)
+      rest = part > 0 and ("%0" .. #decimals .. ".0f"):format(10 ^ #decimals - part) or decimals
+    end
+  elseif type(time) == "number" then
+    local us = floor(time / 1000 + 0.5)
+    seconds = floor(us / 1000000)
+    rest = ("%06d"):format(us - seconds * 1000000)
+  else
+    local part = time % 1000000000LL
+    if part < 0 then
+      part = part + 1000000000LL
+    end
+    seconds, rest = tonumber((time - part) / 1000000000LL), ("%09d"):format(tonumber(part))
+  end
+  return os.date("!%Y-%m-%d %H:%M:%S", seconds) .. "." .. rest .. " UTC"
+end
+
+--- A part of a whole.
+-- @tparam number part
+-- @tparam number whole 0 gives `-`
+-- @treturn string `12.3%`
+function M.share(part, whole)
+  return whole > 0 and ("%.1f%%"):format(100 * part / whole) or "-"
+end
+
+local PROTOCOLS = {
+  [1] = "ICMP", [2] = "IGMP", [4] = "IPv4 tunnel", [6] = "TCP", [17] = "UDP", [33] = "DCCP", [41] = "IPv6 tunnel",
+  [47] = "GRE", [50] = "ESP", [51] = "AH", [58] = "ICMPv6", [89] = "OSPF", [103] = "PIM", [112] = "VRRP",
+  [132] = "SCTP", [136] = "UDP-Lite",
+}
+
+--- Name of an IP protocol.
+-- @tparam integer number
+-- @treturn string `TCP`, or `proto 99`
+function M.protocol(number)
+  return PROTOCOLS[number] or ("proto %d"):format(number)
+end
+
+local ETHERTYPES = {
+  [0x0800] = "IPv4", [0x0806] = "ARP", [0x86dd] = "IPv6", [0x8847] = "MPLS", [0x8848] = "MPLS", [0x8863] = "PPPoE",
+  [0x8864] = "PPPoE", [0x888e] = "EAPOL", [0x88cc] = "LLDP", [0x8809] = "LACP",
+}
+
+--- Name of an Ethernet type.
+-- @tparam integer number
+-- @treturn string `ARP`, or `0x88f7`; `other` for 0
+function M.ethertype(number)
+  return number == 0 and "other" or ETHERTYPES[number] or ("0x%04x"):format(number)
+end
+
+local function width(text)
+  return select(2, text:gsub("[^\128-\191]", "")) -- characters, not bytes, of UTF-8
+end
+
+--- Rows as aligned columns.
+-- @tparam {string,...} headers one a column; one that begins with `>` is aligned to the right
+-- @tparam {{string,...},...} rows cells, any values that tostring takes
+-- @treturn string lines, without a newline after the last
+function M.table(headers, rows)
+  local lines, names, widths, right = {}, {}, {}, {}
+  for i, header in ipairs(headers) do
+    right[i] = header:sub(1, 1) == ">"
+    names[i] = right[i] and header:sub(2) or header
+    widths[i] = width(names[i])
+  end
+  for _, row in ipairs(rows) do
+    for i = 1, #headers do
+      widths[i] = math.max(widths[i], width(tostring(row[i])))
+    end
+  end
+  local function add(row)
+    local cells = {}
+    for i = 1, #headers do
+      local text = tostring(row[i])
+      local pad = (" "):rep(widths[i] - width(text))
+      cells[i] = right[i] and pad .. text or text .. pad
+    end
+    lines[#lines + 1] = (table.concat(cells, "  "):gsub("%s+$", ""))
+  end
+  add(names)
+  for _, row in ipairs(rows) do
+    add(row)
+  end
+  return table.concat(lines, "\n")
+end
+
+return M

@@ -1,0 +1,195 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- Packets and bytes counted by one to four packet fields: what `top` is made of.
+--
+-- Values are kept as they are in nested tables, so that counting makes no strings and the hook
+-- stays compiled; text is made for the entries that are shown.  At most a million
+-- different combinations are told apart, the rest counts as others.
+-- @module moontap.group
+
+local address = require "moontap.address"
+local format = require "moontap.format"
+local suggest = require "moontap.suggest"
+
+local M = {}
+
+M.MAX_FIELDS = 4
+M.MAX_ENTRIES = 1000000
+
+local function plain(n)
+  return n == 0 and "-" or tostring(n)
+end
+
+local function named(name_of)
+  return function(n)
+    return n == 0 and "-" or name_of(n)
+  end
+end
+
+local function ip(key)
+  return key == "" and "-" or address.key_text(key)
+end
+
+-- Fields that can be counted by, and how a value is shown.
+local SHOW = {
+  src = ip, dst = ip, sport = plain, dport = plain, proto = named(format.protocol), flow = tostring, source = tostring,
+  interface = tostring, vlan = plain, ethertype = named(format.ethertype), ip_version = plain, ttl = plain,
+  linktype = tostring, wirelen = tostring, caplen = tostring,
+}
+
+--- Split a list of fields.
+-- @tparam string text `src,dport`
+-- @treturn ?{string,...} the names, or nil and a sentence that says what is wrong
+function M.parse(text)
+  local names = {}
+  for name in (text .. ","):gmatch "([^,]*)," do
+    if not SHOW[name] then
+      return nil, ("no field '%s' to count by%s (there are %s)"):format(name, suggest.suffix(name, SHOW),
+        suggest.list(SHOW))
+    end
+    names[#names + 1] = name
+  end
+  if #names > M.MAX_FIELDS then
+    return nil, ("expected at most %d fields, found %d"):format(M.MAX_FIELDS, #names)
+  end
+  return names
+end
+
+local function reader(name)
+  if name == nil then
+    return nil
+  elseif name == "flow" then -- the hash, widened by ports and protocol: a million flows stay apart
+    return function(p)
+      return p.flow_hash * 2097152 + (p.sport + p.dport) * 16 + p.proto % 16
+    end
+  end
+  local field = (name == "src" or name == "dst") and name .. "_key" or name
+  return function(p)
+    return (p[field])
+  end
+end
+
+local function flow_text(p)
+  local function side(addr, port)
+    local text = tostring(addr)
+    return not p.has_ports and text or (text:find ":" and "[%s]:%d" or "%s:%d"):format(text, port)
+  end
+  return p.src and ("%s - %s %s"):format(side(p.src, p.sport), side(p.dst, p.dport), format.protocol(p.proto)) or "-"
+end
+
+-- The entries with the largest values, at most n, in order; equal ones as they came.
+local function largest(values, count, n)
+  local best = {}
+  for entry = 1, count do
+    local value = values[entry]
+    if #best < n or value > values[best[#best]] then
+      local low, high = 1, #best + 1
+      while low < high do
+        local middle = math.floor((low + high) / 2)
+        if values[best[middle]] >= value then
+          low = middle + 1
+        else
+          high = middle
+        end
+      end
+      table.insert(best, low, entry)
+      best[n + 1] = nil
+    end
+  end
+  return best
+end
+
+-- Find the keys of the wanted entries: place[entry] gets the shown value of each field.
+local function find_keys(t, names, depth, keys, place)
+  for key, below in pairs(t) do
+    keys[depth] = key
+    if depth < #names then
+      find_keys(below, names, depth + 1, keys, place)
+    elseif place[below] then
+      for i, name in ipairs(names) do
+        place[below][name] = place[below][name] or SHOW[name](keys[i])
+      end
+    end
+  end
+end
+
+--- A new count, empty.
+-- @tparam {string,...} names fields, as M.parse gives them
+-- @treturn table with `add(p)`, to be called with each packet, and `top(n, order)`
+function M.new(names)
+  local root, full = {}, {} -- key of the first field -> ... -> key of the last -> number of the entry
+  local entries, packets, bytes = 0, { [0] = 0 }, { [0] = 0 } -- by number of the entry; 0: others
+  local flows, has_flow = {}, false
+  local read1, read2, read3, read4 = reader(names[1]), reader(names[2]), reader(names[3]), reader(names[4])
+  for _, name in ipairs(names) do
+    has_flow = has_flow or name == "flow"
+  end
+
+  local function child(t, key)
+    local inner = t[key]
+    if inner == nil then
+      if entries >= M.MAX_ENTRIES then
+        return full
+      end
+      inner = {}
+      t[key] = inner
+    end
+    return inner
+  end
+
+  local function new_entry(p, t, key)
+    if entries >= M.MAX_ENTRIES then
+      return 0
+    end
+    entries = entries + 1
+    t[key], packets[entries], bytes[entries] = entries, 0, 0
+    if has_flow then
+      flows[entries] = flow_text(p)
+    end
+    return entries
+  end
+
+  local group = {}
+
+  function group.add(p)
+    local t, key = root, read1(p)
+    if read2 then
+      t, key = child(t, key), read2(p)
+    end
+    if read3 then
+      t, key = child(t, key), read3(p)
+    end
+    if read4 then
+      t, key = child(t, key), read4(p)
+    end
+    local entry = t[key] or new_entry(p, t, key)
+    packets[entry] = packets[entry] + 1
+    bytes[entry] = bytes[entry] + p.wirelen
+  end
+
+  --- The largest entries and what remains.
+  -- @tparam integer n how many
+  -- @tparam string order "packets" or "bytes"
+  -- @treturn table top = array of { FIELD = shown value, …, packets = , bytes = }, entries = number of all,
+  --   packets and bytes = sums of all, others = { entries = , packets = , bytes = } of what is not in top
+  function group.top(n, order)
+    local list, place = {}, {}
+    for i, entry in ipairs(largest(order == "packets" and packets or bytes, entries, n)) do
+      list[i] = { packets = packets[entry], bytes = bytes[entry], flow = flows[entry] }
+      place[entry] = list[i]
+    end
+    find_keys(root, names, 1, {}, place)
+    local all = { packets = 0, bytes = 0 }
+    local others = { entries = entries - #list, packets = 0, bytes = 0 }
+    for entry = 0, entries do
+      all.packets, all.bytes = all.packets + packets[entry], all.bytes + bytes[entry]
+      if not place[entry] then
+        others.packets, others.bytes = others.packets + packets[entry], others.bytes + bytes[entry]
+      end
+    end
+    return { top = list, entries = entries, packets = all.packets, bytes = all.bytes, others = others }
+  end
+
+  return group
+end
+
+return M
