@@ -1,0 +1,5 @@
+-- luacheck: what the Lua here may use, and how long its lines may be.
+std = "luajit"
+max_line_length = 120
+cache = false
+files["spec"] = { std = "luajit+busted", max_line_length = 170 }
