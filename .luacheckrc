@@ -1,4 +1,4 @@
--- luacheck: what the Lua here may use, and how long its lines may be.
+-- What the Lua here may use, and how long its lines may be.
 std = "luajit"
 max_line_length = 120
 cache = false
