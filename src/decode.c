@@ -8,9 +8,7 @@
  * the layers one by one.  Nothing is trusted: each read is checked against the captured
  * length, and each chain of headers (tags, labels, extension headers) has a limit.
  */
-#include <stdbool.h>
-
-#include "abi.h"
+#include "decode.h"
 
 enum {
 	LINKTYPE_NULL = 0,
@@ -45,37 +43,10 @@ enum {
 };
 
 enum {
-	PROTO_HOP_BY_HOP = 0,
-	PROTO_ICMP = 1,
-	PROTO_TCP = 6,
-	PROTO_UDP = 17,
-	PROTO_DCCP = 33,
-	PROTO_ROUTING = 43,
-	PROTO_FRAGMENT = 44,
-	PROTO_AH = 51,
-	PROTO_ICMPV6 = 58,
-	PROTO_NONE = 59,
-	PROTO_DESTINATION = 60,
-	PROTO_SCTP = 132,
-	PROTO_MOBILITY = 135,
-	PROTO_UDPLITE = 136,
-	PROTO_HIP = 139,
-	PROTO_SHIM6 = 140
-};
-
-enum {
 	ARPHRD_NETLINK_TYPE = 824, /* cooked: the protocol field is a netlink family */
 	MAX_TAGS = 32,             /* VLAN tags and LLC headers in a row */
 	MAX_LABELS = 32,
-	MAX_EXTENSIONS = 32,
 	PREFETCH_AHEAD = 8 /* packets */
-};
-
-/* A packet on its way through the layers. */
-struct frame {
-	const uint8_t *data;
-	uint32_t len; /* bytes that may be read: captured, below IP also inside the IP packet */
-	struct mt_decoded *d;
 };
 
 static const struct mt_decoded nothing_decoded = {.l3_offset = MT_NO_OFFSET,
@@ -83,240 +54,17 @@ static const struct mt_decoded nothing_decoded = {.l3_offset = MT_NO_OFFSET,
                                                   .payload_offset = MT_NO_OFFSET,
                                                   .src_offset = MT_NO_OFFSET};
 
-static inline uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline uint32_t get32le(const uint8_t *p)
-{
-	return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
-}
-
-static inline bool has(const struct frame *f, uint32_t offset, uint32_t n)
-{
-	return offset <= f->len && f->len - offset >= n;
-}
-
-/* An offset for mt_decoded: absent when it does not fit or nothing was captured there. */
-static uint16_t header_at(const struct frame *f, uint32_t offset)
-{
-	return offset < f->len && offset < MT_NO_OFFSET ? (uint16_t)offset : MT_NO_OFFSET;
-}
-
-/* The payload starts here, possibly with no byte of it captured. */
-static void set_payload(const struct frame *f, uint32_t offset)
-{
-	if (offset > f->len || offset >= MT_NO_OFFSET)
-		return;
-	f->d->payload_offset = (uint16_t)offset;
-	f->d->payload_len = f->len - offset;
-}
-
-static void decode_tcp(const struct frame *f, uint32_t l4)
-{
-	uint32_t header;
-
-	if (has(f, l4, 14))
-		f->d->tcp_flags = f->data[l4 + 13];
-	if (has(f, l4, 13) && (header = (f->data[l4 + 12] >> 4) * 4u) >= 20)
-		set_payload(f, l4 + header);
-}
-
-static void decode_dccp(const struct frame *f, uint32_t l4)
-{
-	uint32_t header;
-
-	if (has(f, l4, 5) && (header = f->data[l4 + 4] * 4u) >= 12)
-		set_payload(f, l4 + header);
-}
-
-static void decode_transport(const struct frame *f, uint32_t l4)
-{
-	f->d->l4_offset = header_at(f, l4);
-	switch (f->d->proto) {
-	case PROTO_TCP:
-		decode_tcp(f, l4);
-		break;
-	case PROTO_DCCP:
-		decode_dccp(f, l4);
-		break;
-	case PROTO_UDP:
-	case PROTO_UDPLITE:
-		set_payload(f, l4 + 8);
-		break;
-	case PROTO_SCTP:
-		set_payload(f, l4 + 12);
-		break;
-	case PROTO_ICMP:
-	case PROTO_ICMPV6:
-		set_payload(f, l4 + 8);
-		return;
-	case PROTO_NONE:
-		f->d->l4_offset = MT_NO_OFFSET;
-		return;
-	default: /* no header that is known: all of it is payload */
-		set_payload(f, l4);
-		return;
-	}
-	if (has(f, l4, 4)) {
-		f->d->sport = get16(f->data + l4);
-		f->d->dport = get16(f->data + l4 + 2);
-		f->d->bits |= MT_HAS_PORTS;
-	}
-}
-
-static uint8_t protocol_bits(uint8_t proto)
-{
-	switch (proto) {
-	case PROTO_TCP:
-		return MT_IS_TCP;
-	case PROTO_UDP:
-		return MT_IS_UDP;
-	case PROTO_ICMP:
-	case PROTO_ICMPV6:
-		return MT_IS_ICMP;
-	default:
-		return 0;
-	}
-}
-
-/* Everything below the IP header ends where the IP packet does: what follows is padding.
- * 0 stands in packets that segmentation offload captured, and in jumbograms. */
-static void limit_to_ip(struct frame *f, uint32_t ip, uint32_t ip_len)
-{
-	if (ip_len && has(f, ip, ip_len))
-		f->len = ip + ip_len;
-}
-
-static void decode_ipv4(struct frame *f, uint32_t ip)
-{
-	struct mt_decoded *d = f->d;
-	uint32_t header = (f->data[ip] & 15) * 4u;
-
-	d->ip_version = 4;
-	if (header < 20)
-		return;
-	if (has(f, ip, 9))
-		d->ttl = f->data[ip + 8];
-	if (has(f, ip, 10)) {
-		d->proto = f->data[ip + 9];
-		d->bits |= protocol_bits(d->proto);
-	}
-	if (!has(f, ip, 20))
-		return;
-	d->src_offset = header_at(f, ip + 12);
-	uint16_t fragment = get16(f->data + ip + 6);
-	uint32_t total = get16(f->data + ip + 2);
-	limit_to_ip(f, ip, total && total < header ? header : total);
-	if (fragment & 0x3fff)
-		d->bits |= MT_IS_FRAGMENT;
-	if (fragment & 0x1fff)
-		set_payload(f, ip + header);
-	else
-		decode_transport(f, ip + header);
-}
-
-/* What the length byte of an IPv6 extension header counts, beyond its first 8 bytes; -1: this
- * is no extension header. */
-static int extension_unit(uint8_t proto)
-{
-	switch (proto) {
-	case PROTO_HOP_BY_HOP:
-	case PROTO_ROUTING:
-	case PROTO_DESTINATION:
-	case PROTO_MOBILITY:
-	case PROTO_HIP:
-	case PROTO_SHIM6:
-		return 8;
-	case PROTO_AH:
-		return 4;
-	case PROTO_FRAGMENT:
-		return 0;
-	default:
-		return -1;
-	}
-}
-
-/* Follow the extension headers from offset.  True when *offset is at the transport header;
- * d->proto is the last type that could be read. */
-static bool skip_extensions(const struct frame *f, uint32_t *offset)
-{
-	struct mt_decoded *d = f->d;
-	int unit;
-
-	for (unsigned i = 0; i < MAX_EXTENSIONS && (unit = extension_unit(d->proto)) >= 0; i++) {
-		if (!has(f, *offset, 2))
-			return false;
-		uint32_t size = 8 + f->data[*offset + 1] * (uint32_t)unit;
-		if (!has(f, *offset, size))
-			return false;
-		bool fragment = d->proto == PROTO_FRAGMENT;
-		uint16_t place = fragment ? get16(f->data + *offset + 2) : 0;
-		d->proto = f->data[*offset];
-		*offset += size;
-		if (place & 0xfff9)
-			d->bits |= MT_IS_FRAGMENT;
-		if (place & 0xfff8) {
-			set_payload(f, *offset);
-			return false;
-		}
-	}
-	return extension_unit(d->proto) < 0;
-}
-
-static void decode_ipv6(struct frame *f, uint32_t ip)
-{
-	struct mt_decoded *d = f->d;
-	uint32_t offset = ip + 40;
-
-	d->ip_version = 6;
-	if (has(f, ip, 7))
-		d->proto = f->data[ip + 6];
-	if (has(f, ip, 8))
-		d->ttl = f->data[ip + 7];
-	if (has(f, ip, 40)) {
-		d->src_offset = header_at(f, ip + 8);
-		uint32_t payload = get16(f->data + ip + 4);
-		limit_to_ip(f, ip, payload ? 40 + payload : 0);
-		if (skip_extensions(f, &offset))
-			decode_transport(f, offset);
-	}
-	d->bits |= protocol_bits(d->proto);
-}
-
-/* IP by its version nibble.  False if it is neither. */
-static bool decode_ip(struct frame *f, uint32_t offset)
-{
-	if (!has(f, offset, 1))
-		return false;
-	unsigned version = f->data[offset] >> 4;
-	if (version != 4 && version != 6)
-		return false;
-	f->d->l3_offset = header_at(f, offset);
-	if (version == 4)
-		decode_ipv4(f, offset);
-	else
-		decode_ipv6(f, offset);
-	return true;
-}
-
-static void decode_mpls(struct frame *f, uint32_t offset)
+static void decode_mpls(struct mt_frame *f, uint32_t offset)
 {
 	for (unsigned i = 0; i < MAX_LABELS && has(f, offset, 4); i++, offset += 4) {
 		if (f->data[offset + 2] & 1) { /* bottom of stack */
-			decode_ip(f, offset + 4);
+			mt_decode_ip(f, offset + 4);
 			return;
 		}
 	}
 }
 
-static void decode_ppp_protocol(struct frame *f, uint32_t offset)
+static void decode_ppp_protocol(struct mt_frame *f, uint32_t offset)
 {
 	uint16_t protocol;
 
@@ -329,19 +77,19 @@ static void decode_ppp_protocol(struct frame *f, uint32_t offset)
 		offset += 2;
 	}
 	if (protocol == 0x0021 || protocol == 0x0057)
-		decode_ip(f, offset);
+		mt_decode_ip(f, offset);
 	else if (protocol == 0x0281 || protocol == 0x0283)
 		decode_mpls(f, offset);
 }
 
-static void decode_pppoe(struct frame *f, uint32_t offset)
+static void decode_pppoe(struct mt_frame *f, uint32_t offset)
 {
 	if (has(f, offset, 6) && f->data[offset] == 0x11 && f->data[offset + 1] == 0)
 		decode_ppp_protocol(f, offset + 6);
 }
 
 /* LLC at *offset: true if an Ethernet type follows from it. */
-static bool skip_llc(const struct frame *f, uint32_t *offset, uint16_t *type)
+static bool skip_llc(const struct mt_frame *f, uint32_t *offset, uint16_t *type)
 {
 	const uint8_t *p = f->data + *offset;
 
@@ -364,7 +112,7 @@ static bool is_vlan(uint16_t type)
 	return type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD;
 }
 
-static bool skip_vlan(const struct frame *f, uint32_t *offset, uint16_t *type)
+static bool skip_vlan(const struct mt_frame *f, uint32_t *offset, uint16_t *type)
 {
 	struct mt_decoded *d = f->d;
 
@@ -382,7 +130,7 @@ static bool skip_vlan(const struct frame *f, uint32_t *offset, uint16_t *type)
 }
 
 /* What an Ethernet type or length announces, at offset. */
-static void decode_type(struct frame *f, uint32_t offset, uint16_t type)
+static void decode_type(struct mt_frame *f, uint32_t offset, uint16_t type)
 {
 	for (unsigned i = 0; is_vlan(type) || type < TYPE_MIN; i++) {
 		if (i == MAX_TAGS)
@@ -396,7 +144,7 @@ static void decode_type(struct frame *f, uint32_t offset, uint16_t type)
 	switch (type) {
 	case TYPE_IPV4:
 	case TYPE_IPV6:
-		decode_ip(f, offset);
+		mt_decode_ip(f, offset);
 		break;
 	case TYPE_MPLS:
 	case TYPE_MPLS_MULTICAST:
@@ -411,14 +159,14 @@ static void decode_type(struct frame *f, uint32_t offset, uint16_t type)
 }
 
 /* A link-layer header of `header` bytes with the Ethernet type at type_at. */
-static void decode_typed(struct frame *f, uint32_t header, uint32_t type_at)
+static void decode_typed(struct mt_frame *f, uint32_t header, uint32_t type_at)
 {
 	if (has(f, 0, header))
 		decode_type(f, header, get16(f->data + type_at));
 }
 
 /* PPP, with or without address and control bytes; Cisco HDLC comes under the same type. */
-static void decode_ppp(struct frame *f, uint32_t offset)
+static void decode_ppp(struct mt_frame *f, uint32_t offset)
 {
 	if (!has(f, offset, 4))
 		return;
@@ -430,7 +178,7 @@ static void decode_ppp(struct frame *f, uint32_t offset)
 }
 
 /* Linux cooked.  Below 1536 the type is a kernel constant, 4 means LLC. */
-static void decode_cooked(struct frame *f, uint32_t header, uint32_t type_at, uint32_t arphrd_at)
+static void decode_cooked(struct mt_frame *f, uint32_t header, uint32_t type_at, uint32_t arphrd_at)
 {
 	if (!has(f, 0, header) || get16(f->data + arphrd_at) == ARPHRD_NETLINK_TYPE)
 		return;
@@ -440,7 +188,7 @@ static void decode_cooked(struct frame *f, uint32_t header, uint32_t type_at, ui
 }
 
 /* BSD loopback: an address family in the byte order of the machine that captured. */
-static void decode_loopback(struct frame *f)
+static void decode_loopback(struct mt_frame *f)
 {
 	if (!has(f, 0, 5))
 		return;
@@ -454,7 +202,7 @@ static void decode_loopback(struct frame *f)
 	case 24:
 	case 28:
 	case 30:
-		decode_ip(f, 4);
+		mt_decode_ip(f, 4);
 		break;
 	default:
 		break;
@@ -462,7 +210,7 @@ static void decode_loopback(struct frame *f)
 }
 
 /* 802.11 at offset; padded: the header is padded to a multiple of 4 (radiotap says so). */
-static void decode_80211(struct frame *f, uint32_t offset, bool padded)
+static void decode_80211(struct mt_frame *f, uint32_t offset, bool padded)
 {
 	uint32_t header = 24;
 	uint16_t type;
@@ -489,7 +237,7 @@ static void decode_80211(struct frame *f, uint32_t offset, bool padded)
 }
 
 /* Is the "data pad" flag set in a radiotap header of `size` captured bytes? */
-static bool radiotap_padded(const struct frame *f, uint32_t size)
+static bool radiotap_padded(const struct mt_frame *f, uint32_t size)
 {
 	uint32_t at = 8, present = get32le(f->data + 4), first = present;
 
@@ -502,7 +250,7 @@ static bool radiotap_padded(const struct frame *f, uint32_t size)
 	return at < size && f->data[at] & 0x20;
 }
 
-static void decode_radiotap(struct frame *f)
+static void decode_radiotap(struct mt_frame *f)
 {
 	if (!has(f, 0, 8))
 		return;
@@ -513,7 +261,7 @@ static void decode_radiotap(struct frame *f)
 
 static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 {
-	struct frame f = {packet->data, packet->caplen, d};
+	struct mt_frame f = {packet->data, packet->caplen, d};
 
 	*d = nothing_decoded;
 	switch (packet->linktype) {
@@ -524,7 +272,7 @@ static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 	case LINKTYPE_RAW_DLT:
 	case LINKTYPE_IPV4:
 	case LINKTYPE_IPV6:
-		decode_ip(&f, 0);
+		mt_decode_ip(&f, 0);
 		break;
 	case LINKTYPE_LINUX_SLL:
 		decode_cooked(&f, 16, 14, 2);
@@ -572,12 +320,12 @@ static inline bool decode_fast(const struct mt_packet *packet, struct mt_decoded
 	if (get16(p + 12) != TYPE_IPV4 || p[IP] != 0x45 || get16(p + IP + 6) & 0x3fff)
 		return false;
 	uint8_t proto = p[IP + 9];
-	bool tcp = proto == PROTO_TCP;
+	bool tcp = proto == MT_PROTO_TCP;
 	uint32_t header = tcp ? (p[L4 + 12] >> 4) * 4u : 8;
 	uint32_t end = IP + (uint32_t)get16(p + IP + 2), payload = L4 + header;
 	if (end > packet->caplen)
 		end = packet->caplen;
-	if ((!tcp && proto != PROTO_UDP) || header < 8 + 12 * (uint32_t)tcp || payload > end)
+	if ((!tcp && proto != MT_PROTO_UDP) || header < 8 + 12 * (uint32_t)tcp || payload > end)
 		return false;
 	*d = (struct mt_decoded){.l3_offset = IP,
 	                         .l4_offset = L4,
