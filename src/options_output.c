@@ -13,22 +13,17 @@
 #include <unistd.h>
 
 #include "options_table.h"
+#include "source_trace.h"
 
-/* What may stand before the colon of an output.  Ours first, then the names of libtrace 3
- * and 4; which of those can be written is for libtrace to say. */
+/* What may stand before the colon of an output that we write ourselves. */
 static const struct {
 	const char *prefix;
 	enum mt_format format;
 } prefixes[] = {
-        {"pcap", MT_FORMAT_PCAP},       {"pcapfile", MT_FORMAT_PCAP},   {"pcapng", MT_FORMAT_PCAPNG},
-        {"erf", MT_FORMAT_ERF},         {"atmhdr", MT_FORMAT_TRACE},    {"bpf", MT_FORMAT_TRACE},
-        {"dag", MT_FORMAT_TRACE},       {"dpdk", MT_FORMAT_TRACE},      {"dpdkndag", MT_FORMAT_TRACE},
-        {"dpdkvdev", MT_FORMAT_TRACE},  {"duck", MT_FORMAT_TRACE},      {"etsifile", MT_FORMAT_TRACE},
-        {"etsilive", MT_FORMAT_TRACE},  {"fr+", MT_FORMAT_TRACE},       {"int", MT_FORMAT_TRACE},
-        {"legacyatm", MT_FORMAT_TRACE}, {"legacyeth", MT_FORMAT_TRACE}, {"legacynzix", MT_FORMAT_TRACE},
-        {"legacypos", MT_FORMAT_TRACE}, {"ndag", MT_FORMAT_TRACE},      {"pcapint", MT_FORMAT_TRACE},
-        {"rawerf", MT_FORMAT_TRACE},    {"ring", MT_FORMAT_TRACE},      {"rt", MT_FORMAT_TRACE},
-        {"tsh", MT_FORMAT_TRACE},       {"tzsplive", MT_FORMAT_TRACE},  {"xdp", MT_FORMAT_TRACE},
+        {"pcap", MT_FORMAT_PCAP},
+        {"pcapfile", MT_FORMAT_PCAP},
+        {"pcapng", MT_FORMAT_PCAPNG},
+        {"erf", MT_FORMAT_ERF},
 };
 
 /* The path of "PREFIX:PATH" with its format, or word itself and MT_FORMAT_AUTO.  libtrace gets
@@ -38,16 +33,20 @@ static const char *split_prefix(const char *word, enum mt_format *format)
 	const char *colon = strchr(word, ':');
 	size_t len = colon ? (size_t)(colon - word) : 0;
 	*format = MT_FORMAT_AUTO;
+	if (len == 0)
+		return word;
 	if (len == strlen("libtrace") && memcmp(word, "libtrace", len) == 0) {
 		*format = MT_FORMAT_TRACE;
 		return colon + 1;
 	}
-	for (size_t i = 0; colon && i < sizeof prefixes / sizeof *prefixes; i++) {
-		if (strlen(prefixes[i].prefix) != len || memcmp(word, prefixes[i].prefix, len) != 0)
-			continue;
-		*format = prefixes[i].format;
-		return *format == MT_FORMAT_TRACE ? word : colon + 1;
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+		if (strlen(prefixes[i].prefix) == len && memcmp(word, prefixes[i].prefix, len) == 0) {
+			*format = prefixes[i].format;
+			return colon + 1;
+		}
 	}
+	if (mt_trace_knows(word)) /* whether it can be written is for libtrace to say */
+		*format = MT_FORMAT_TRACE;
 	return word;
 }
 
