@@ -28,12 +28,13 @@ OBJ  := $(SRC:src/%.c=$(BUILD)/%.o)
 LUA  := $(sort $(wildcard lua/moontap/*.lua))
 RECIPES := $(sort $(wildcard scripts/*.lua))
 # The module name is the path: lua/moontap/packet.lua is moontap.packet, scripts/top.lua is recipes.top.
-LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o)
+LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
+	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
 .PHONY: all deps build demo test bench fixtures lint asan tsan install clean
 all: $(PROGRAM)
 
-$(PROGRAM): $(OBJ) $(LUAOBJ) $(BUILD)/lua/moontap.abi_text.o
+$(PROGRAM): $(OBJ) $(LUAOBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
 	ln -sf $(notdir $@) $(dir $@)mtracecap
 
@@ -47,8 +48,10 @@ $(BUILD)/%.o: src/%.c $(BUILD)/config.mk
 # src/abi.h as one ffi.cdef: no preprocessor lines, no export marks.
 $(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
 	@{ echo 'return [=====['; sed -e '/^#/d' -e 's/MT_EXPORT //' $<; echo ']=====]'; } > $@
-$(BUILD)/lua/moontap.abi_text.o: $(BUILD)/lua/moontap.abi_text.lua
-	$(LUAJIT) -bg -n moontap.abi_text $< $@
+$(BUILD)/lua/moontap.recipe_list.lua: $(RECIPES) $(BUILD)/config.mk
+	@echo 'return { $(RECIPES:scripts/%.lua="%",) }' > $@
+$(BUILD)/lua/moontap.%.o: $(BUILD)/lua/moontap.%.lua
+	$(LUAJIT) -bg -n moontap.$* $< $@
 $(BUILD)/lua/moontap.%.o: lua/moontap/%.lua $(BUILD)/config.mk
 	$(LUAJIT) -bg -n moontap.$* $< $@
 $(BUILD)/lua/recipes.%.o: scripts/%.lua $(BUILD)/config.mk

@@ -129,6 +129,47 @@ MT_EXPORT int mt_address_format(const uint8_t *address, int len, char *text);
  * characters that the whole needs; at most size - 1 and a NUL are written. */
 MT_EXPORT size_t mt_hexdump(const uint8_t *data, size_t len, char *text, size_t size);
 
+/* What p is in a script: valid while its generation is the one of mt_hook_state.  Fields with
+ * an underscore are not for scripts. */
+struct mt_packet_handle {
+	struct mt_packet *_packet;
+	struct mt_decoded *_decoded;
+	double _generation;
+};
+
+/* An IP address, in network byte order.  len: 4 or 16 bytes; the rest is zero. */
+struct mt_address {
+	union {
+		uint8_t bytes[16];
+		uint32_t words[4];
+		uint64_t halves[2];
+	};
+	uint32_t len;
+	uint32_t reserved;
+};
+
+/* What on_batch gets: the packets of a batch that its script is to see. */
+struct mt_batch_view {
+	uint32_t n;                       /* packets in it; view[0] to view[n - 1] */
+	uint32_t reserved;
+	double _generation;
+	uint32_t _index[MT_BATCH_PACKETS]; /* their places in the batch */
+};
+
+/* What rotate gets. */
+struct mt_segment_handle {
+	const struct mt_segment_view *_segment;
+};
+
+/* One entry of the interface table, for p.source and p.interface. */
+struct mt_iface_view {
+	const char *source;
+	const char *name;        /* NULL if it has none */
+	const char *description; /* NULL if it has none */
+	uint32_t number;
+	uint32_t linktype;
+};
+
 /* A compiled BPF expression; see filter.h. */
 struct mt_filter;
 /* 1 if the packet matches, 0 if not, -1 if the expression has no meaning for its link type. */
@@ -141,6 +182,10 @@ struct mt_flow;
 MT_EXPORT int mt_flow_advance(struct mt_flow *flow, uint32_t i);
 /* The open segment of the default output (zeros if there is none); valid until the run ends. */
 MT_EXPORT const struct mt_segment_view *mt_flow_segment(struct mt_flow *flow);
+/* Entry id of the interface table; the strings live as long as the run. */
+MT_EXPORT void mt_flow_iface(struct mt_flow *flow, uint32_t id, struct mt_iface_view *view);
+/* A message on standard error: level 0 error, 1 warning. */
+MT_EXPORT void mt_script_log(int level, const char *text);
 
 /* What the hook driver and C tell each other; one for a run.  The driver stores index and
  * script before it calls a hook, so that an error is laid at the right door. */

@@ -289,28 +289,19 @@ static int by_first_time(const void *a, const void *b)
 	return (x->source->index > y->source->index) - (x->source->index < y->source->index);
 }
 
-/* Read the first time of every regular file and close it again; keep the others open. */
+/* Sort out what is parked and what is open. */
 static unsigned park(struct mt_merge *m, struct first *firsts)
 {
 	unsigned n = 0;
 	for (unsigned i = 0; i < m->n_all; i++) {
 		struct mt_source *s = m->all[i];
 		m->bytes_total += s->file_bytes;
-		if (!s->parkable) {
+		if (!s->parkable)
 			m->slots[m->n_slots++] = s;
-			continue;
-		}
-		struct mt_err err;
-		enum mt_read r = has_packet(s) ? MT_OK : mt_source_fill(s, &err);
-		if (r == MT_ERROR)
-			broke(m, &err);
-		if (r != MT_OK) {
+		else if (s->has_first)
+			firsts[n++] = (struct first){s, s->first_ns};
+		else
 			atomic_fetch_add(&m->bytes_closed, s->file_bytes);
-			mt_source_close(s);
-			continue;
-		}
-		firsts[n++] = (struct first){s, s->run[s->run_pos].ts_ns};
-		mt_source_close(s);
 	}
 	return n;
 }

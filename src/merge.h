@@ -20,8 +20,8 @@
 
 struct mt_merge;
 
-/* Merge over sources that are open (mt_source_open) in command line order; borrowed.  NULL:
- * out of memory. */
+/* Merge over sources in command line order; borrowed.  Those that are parkable are closed, with
+ * has_first and first_ns set; the others are open.  NULL: out of memory. */
 struct mt_merge *mt_merge_new(struct mt_source **sources, unsigned n, struct mt_chunks *chunks);
 void mt_merge_free(struct mt_merge *m);
 

@@ -1,0 +1,153 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- IP addresses as values: they compare with `==` (also with text) and print.
+-- @module moontap.address
+
+local ffi = require "ffi"
+local C = require "moontap.abi"
+
+local M = {}
+
+local address_t = ffi.typeof "struct mt_address"
+local u32_ptr = ffi.typeof "const uint32_t *"
+local u64_ptr = ffi.typeof "const uint64_t *"
+local text_buffer = ffi.new "char[64]"
+
+local cache = {} -- text of a constant in a script -> address, or false
+
+local function parse_ipv4(text)
+  local a, b, c, d = text:match "^(%d+)%.(%d+)%.(%d+)%.(%d+)$"
+  if not a then
+    return nil
+  end
+  local address = address_t()
+  for i, part in ipairs { a, b, c, d } do
+    local n = tonumber(part)
+    if n > 255 or #part > 3 then
+      return nil
+    end
+    address.bytes[i - 1] = n
+  end
+  address.len = 4
+  return address
+end
+
+-- The groups of one side of "::", appended to list; false if one is malformed.
+local function add_groups(list, text)
+  if text == "" then
+    return true
+  end
+  for group in (text .. ":"):gmatch "([^:]*):" do
+    local v4 = group:find(".", 1, true) and parse_ipv4(group)
+    if v4 then
+      list[#list + 1] = v4.bytes[0] * 256 + v4.bytes[1]
+      list[#list + 1] = v4.bytes[2] * 256 + v4.bytes[3]
+    elseif #group >= 1 and #group <= 4 and group:match "^%x+$" then
+      list[#list + 1] = tonumber(group, 16)
+    else
+      return false
+    end
+  end
+  return true
+end
+
+local function parse_ipv6(text)
+  local head, tail = text:match "^(.-)::(.*)$"
+  local groups, after = {}, {}
+  if not add_groups(groups, head or text) or not add_groups(after, tail or "") then
+    return nil
+  end
+  local missing = 8 - #groups - #after
+  if (head and missing < 1) or (not head and missing ~= 0) then
+    return nil
+  end
+  for _ = 1, missing do
+    groups[#groups + 1] = 0
+  end
+  for _, group in ipairs(after) do
+    groups[#groups + 1] = group
+  end
+  local address = address_t()
+  for i, group in ipairs(groups) do
+    address.bytes[2 * i - 2] = math.floor(group / 256)
+    address.bytes[2 * i - 1] = group % 256
+  end
+  address.len = 16
+  return address
+end
+
+local function parse(text)
+  local address = cache[text]
+  if address == nil then
+    address = parse_ipv4(text) or parse_ipv6(text) or false
+    cache[text] = address
+  end
+  return address
+end
+
+--- An address from its text.
+-- @tparam string text `10.0.0.1` or `2001:db8::1`
+-- @treturn address
+-- @raise if the text is no address
+function M.new(text)
+  local address = parse(text)
+  if not address then
+    error(("'%s' is no IP address"):format(tostring(text)), 2)
+  end
+  return address
+end
+
+--- The 4 bytes at a pointer as an address.
+-- @param ptr `const uint8_t *`, 4 readable bytes
+-- @treturn address
+function M.from_ipv4(ptr)
+  local address = address_t()
+  address.words[0] = ffi.cast(u32_ptr, ptr)[0]
+  address.len = 4
+  return address
+end
+
+--- The 16 bytes at a pointer as an address.
+-- @param ptr `const uint8_t *`, 16 readable bytes
+-- @treturn address
+function M.from_ipv6(ptr)
+  local address = address_t()
+  local halves = ffi.cast(u64_ptr, ptr)
+  address.halves[0] = halves[0]
+  address.halves[1] = halves[1]
+  address.len = 16
+  return address
+end
+
+--- Text of a key that `p.src_key` or `p.dst_key` gave.
+-- @tparam string key 4 or 16 bytes
+-- @treturn string `10.0.0.1`; "" for an empty key
+function M.key_text(key)
+  if #key ~= 4 and #key ~= 16 then
+    return ""
+  end
+  return ffi.string(text_buffer, C.mt_address_format(ffi.cast("const uint8_t *", key), #key, text_buffer))
+end
+
+local function equal(a, b)
+  if type(a) == "string" then
+    a = parse(a)
+  elseif type(b) == "string" then
+    b = parse(b)
+  end
+  if not a or not b or not ffi.istype(address_t, a) or not ffi.istype(address_t, b) then
+    return false
+  end
+  return a.len == b.len and a.halves[0] == b.halves[0] and a.halves[1] == b.halves[1]
+end
+
+ffi.metatype(address_t, {
+  __eq = equal,
+  __tostring = function(a)
+    return ffi.string(text_buffer, C.mt_address_format(a.bytes, a.len, text_buffer))
+  end,
+  __concat = function(a, b)
+    return tostring(a) .. tostring(b)
+  end,
+})
+
+return M

@@ -1,0 +1,319 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- The loop over a batch that calls the hooks, generated as source text for a chain of scripts.
+--
+-- One loop calls the per-packet hooks of neighbouring scripts in order, so LuaJIT compiles
+-- loop and hooks into one trace.  It is loaded afresh for every chain: a prototype that was
+-- once given up by the compiler stays slow for good.  A script with on_batch is a stage
+-- of its own; stages run one after the other over the whole range.
+--
+-- Before each hook the loop stores packet, script and phase in the shared state, so whoever
+-- catches an error knows where to go on.
+-- @module moontap.driver
+
+local ffi = require "ffi"
+local bit = require "bit"
+local C = require "moontap.abi"
+local packet = require "moontap.packet"
+
+local M = {}
+
+-- Pieces of the loop.  K is the script's place in the chain.
+
+local HEAD = [[
+local S, C, handle, band, bor, match, route, intervals, scripts, due, segment = ...
+local st, flow = S.state, S.flow
+]]
+
+local LOOP = [[
+return function(from, to, hooks_done, rotate_done)
+  local batch = st.batch
+  local packets, decoded = batch.packets, batch.decode
+  for i = from, to - 1 do
+    local q = packets + i
+    if q.verdict < 250 then
+      st.index = i
+]]
+
+local INTERVALS = [[
+      if i ~= hooks_done and q.ts_ns >= due[0] and band(q.flags, 32) == 0 then
+        st.phase = 0
+        intervals(q.ts_ns)
+      end
+]]
+
+local HOOKS = [[
+      if i ~= hooks_done then
+        local generation = st.generation + 1
+        st.generation = generation
+        st.phase = 1
+        local p = handle(q, decoded + i, generation)
+]]
+
+local KEEP = [[
+        if match(keepK, q) ~= 1 then q.verdict = 255 goto next end
+]]
+
+local CALL = [[
+        st.script = K
+        do
+          local v = hookK(p)
+          if v == false then
+            q.verdict = 255
+            goto next
+          elseif v ~= nil and v ~= true then
+            q.verdict = route(v)
+          end
+        end
+]]
+
+local EXPRESSION = [[
+        st.script = K
+        if not hookK(p) then q.verdict = 255 goto next end
+]]
+
+-- A script that was switched off: its rule speaks for every packet it would have seen.
+local BYPASS_KEEP = [[
+        q.flags = bor(q.flags, 8)
+]]
+local BYPASS_DROP = [[
+        q.verdict = 254
+        goto next
+]]
+
+local STOPPED = [[
+        if st.stop ~= 0 then
+          st.index = i + 1
+          st.action = 3
+          return
+        end
+]]
+
+local ROTATE_HEAD = [[
+      if i ~= rotate_done then
+        st.phase = 2
+        if C.mt_flow_advance(flow, i) ~= 0 then
+          st.action = 1
+          return
+        end
+        local generation = st.generation + 1
+        st.generation = generation
+        local p = handle(q, decoded + i, generation)
+]]
+
+local ROTATE = [[
+        st.script = K
+        if rotateK(segment, p) == true then
+          st.action = 2
+          return
+        end
+]]
+
+local TAIL = [[
+    end
+    ::next::
+  end
+  st.index = to
+  st.action = 0
+end
+]]
+
+local function with_place(text, place)
+  return (text:gsub("K%f[^%w]", tostring(place)))
+end
+
+-- The part of the loop for one script.
+local function script_part(script, place)
+  local parts = {}
+  if script.off then
+    local part = script.rule == "drop" and BYPASS_DROP or BYPASS_KEEP
+    return script.filter_object and ("if match(filter%d, q) == 1 then\n%send\n"):format(place, part) or part
+  end
+  if script.keep_object then
+    parts[#parts + 1] = with_place(KEEP, place)
+  end
+  if script.hooks.on_packet then
+    local call = with_place(script.expression and EXPRESSION or CALL, place)
+    if script.filter_object then
+      call = ("if match(filter%d, q) == 1 then\n%send\n"):format(place, call)
+    end
+    parts[#parts + 1] = call
+  end
+  return table.concat(parts)
+end
+
+local function needs_loop(script)
+  return script.hooks.on_packet or script.keep_object or script.hooks.on_interval
+end
+
+-- Upvalues of the loop: only what the chain uses, so that a chain of many scripts stays below
+-- LuaJIT's limit of 60 upvalues a function.
+local function upvalues(scripts, places, rotates)
+  local parts = {}
+  for _, place in ipairs(places) do
+    local script = scripts[place]
+    if script.hooks.on_packet then
+      parts[#parts + 1] = ("local hook%d = scripts[%d].hooks.on_packet\n"):format(place, place)
+    end
+    if script.filter_object then
+      parts[#parts + 1] = ("local filter%d = scripts[%d].filter_object\n"):format(place, place)
+    end
+    if script.keep_object then
+      parts[#parts + 1] = ("local keep%d = scripts[%d].keep_object\n"):format(place, place)
+    end
+  end
+  for _, place in ipairs(rotates) do
+    parts[#parts + 1] = ("local rotate%d = scripts[%d].hooks.rotate\n"):format(place, place)
+  end
+  return table.concat(parts)
+end
+
+--- Source text of the loop for some scripts of the chain.
+-- @tparam table scripts the whole chain
+-- @tparam table places which of them this loop calls, in order
+-- @tparam table rotates which of them are asked whether to rotate
+-- @tparam boolean has_interval does one of them have on_interval
+-- @treturn string
+function M.loop_text(scripts, places, rotates, has_interval)
+  local parts = { HEAD, upvalues(scripts, places, rotates), LOOP }
+  local function add(text)
+    parts[#parts + 1] = text
+  end
+  if has_interval then
+    add(INTERVALS)
+  end
+  add(HOOKS)
+  for _, place in ipairs(places) do
+    add(script_part(scripts[place], place))
+  end
+  add(STOPPED)
+  add "      end\n"
+  if #rotates > 0 then
+    add(ROTATE_HEAD)
+    for _, place in ipairs(rotates) do
+      if not scripts[place].off then
+        add(with_place(ROTATE, place))
+      end
+    end
+    add "      end\n"
+  end
+  add(TAIL)
+  return table.concat(parts)
+end
+
+local function match(filter, q)
+  return C.mt_filter_match(filter, q)
+end
+
+-- A stage that calls on_batch with the packets its script is to see, cut where its interval ends.
+local function batch_stage(S, script, place, due, intervals)
+  local st = S.state
+  local view = ffi.new "struct mt_batch_view"
+  local stage = { next = 0, view = view, place = place }
+
+  local function take(q, j)
+    if script.keep_object and match(script.keep_object, q) ~= 1 then
+      q.verdict = 255
+    elseif script.off then
+      if script.rule == "drop" then
+        q.verdict = 254
+      else
+        q.flags = bit.bor(q.flags, 8)
+      end
+    elseif not script.filter_object or match(script.filter_object, q) == 1 then
+      view._index[view.n] = j
+      view.n = view.n + 1
+    end
+  end
+
+  function stage.run(from, to)
+    local packets = st.batch.packets
+    stage.next = from
+    while stage.next < to do
+      view.n = 0
+      local j = stage.next
+      while j < to do
+        local q = packets + j
+        if q.verdict < 250 then
+          if q.ts_ns >= due[0] and bit.band(q.flags, 32) == 0 then
+            if view.n > 0 then
+              break
+            end
+            st.index, st.phase = j, 0
+            stage.next = j
+            intervals(q.ts_ns)
+          end
+          take(q, j)
+        end
+        j = j + 1
+      end
+      local first = stage.next
+      stage.next = j
+      if view.n > 0 then
+        st.generation = st.generation + 1
+        view._generation = st.generation
+        st.index, st.phase, st.script = first, 1, place
+        script.hooks.on_batch(view)
+        if st.stop ~= 0 then
+          st.index, st.action = j, 3
+          return
+        end
+      end
+    end
+    st.index, st.action = to, 0
+  end
+  return stage
+end
+
+--- Build the stages for a chain.
+-- @tparam table S shared: state, flow, segment (handle for rotate hooks), route (function)
+-- @tparam table scripts the chain
+-- @tparam function intervals_for `f(places, due)` gives the function that calls due on_interval hooks
+-- @treturn table stages, each with run(from, to, hooks_done, rotate_done), places, is_batch
+function M.stages(S, scripts, intervals_for)
+  local stages, places, rotates = {}, {}, {}
+  for place, script in ipairs(scripts) do
+    if script.hooks.rotate then
+      rotates[#rotates + 1] = place
+    end
+  end
+
+  local function due_of(list)
+    local due, any = ffi.new("int64_t[1]", 0x7fffffffffffffffLL), false
+    for _, place in ipairs(list) do
+      any = any or (scripts[place].hooks.on_interval ~= nil and not scripts[place].off)
+    end
+    if any then
+      due[0] = -0x7fffffffffffffffLL
+    end
+    return due, any, intervals_for(list, due)
+  end
+
+  local function close_loop(last)
+    local ask = last and rotates or {}
+    if #places == 0 and #ask == 0 then
+      return
+    end
+    local due, any, intervals = due_of(places)
+    local text = M.loop_text(scripts, places, ask, any)
+    local run = assert(loadstring(text, "=moontap.loop"))(S, C, packet.handle, bit.band, bit.bor, match, S.route,
+      intervals, scripts, due, S.segment)
+    stages[#stages + 1] = { run = run, places = places, due = due, intervals = intervals, text = text }
+    places = {}
+  end
+
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_batch then
+      close_loop(false)
+      local due, _, intervals = due_of { place }
+      local stage = batch_stage(S, script, place, due, intervals)
+      stage.is_batch, stage.places, stage.due, stage.intervals = true, { place }, due, intervals
+      stages[#stages + 1] = stage
+    elseif needs_loop(script) then
+      places[#places + 1] = place
+    end
+  end
+  close_loop(true)
+  return stages
+end
+
+return M

@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- What scripts find in the global `moontap` (also `require "moontap"`).
+-- @module moontap
+
+local address = require "moontap.address"
+local format = require "moontap.format"
+
+local M = {}
+
+--- Version of the program, as `moontap --version` prints it.
+M.version = "" -- set by the runtime
+
+--- End the run after the packet in hand, as if the sources had ended.
+function M.stop()
+  error "moontap.stop can only be called while moontap runs"
+end
+
+--- An IP address from its text, to compare with `p.src` and `p.dst`.
+-- @function moontap.address
+-- @tparam string text `10.0.0.1` or `2001:db8::1`
+-- @treturn address
+-- @raise if the text is no address
+M.address = address.new
+
+--- Text of a key that `p.src_key` or `p.dst_key` gave.
+-- @function moontap.key_text
+-- @tparam string key 4 or 16 bytes
+-- @treturn string
+M.key_text = address.key_text
+
+--- Numbers, sizes and tables as text; see moontap.format.
+M.format = format
+
+return M

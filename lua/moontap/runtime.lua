@@ -1,0 +1,586 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--- The hook thread's side of Lua: loads the chain, runs the driver, deals with failing scripts.
+--
+-- C calls the functions of this module, one protected call per batch.  A hook that raises
+-- never loses the batch: what is done with the packet in hand is the script's on_error rule,
+-- and the driver goes on behind it.
+-- @module moontap.runtime
+
+local ffi = require "ffi"
+local bit = require "bit"
+local C = require "moontap.abi"
+local api = require "moontap.init"
+local driver = require "moontap.driver"
+local loader = require "moontap.loader"
+local packet = require "moontap.packet"
+local segment = require "moontap.segment"
+local suggest = require "moontap.suggest"
+
+local M = {}
+
+local PHASE_INTERVAL, PHASE_ROTATE = C.MT_PHASE_INTERVAL, C.MT_PHASE_ROTATE
+local DONE, SERVICE, ROTATE = C.MT_ACTION_DONE, C.MT_ACTION_SERVICE, C.MT_ACTION_ROTATE
+local STOP, FAIL = C.MT_ACTION_STOP, C.MT_ACTION_FAIL
+local FOREVER = 0x7fffffffffffffffLL
+local UNSET = -0x7fffffffffffffffLL
+local MANY_INTERVALS = 1000
+
+local st          -- struct mt_hook_state *
+local settings    -- from C: see script.c
+local scripts = {}
+local stages = {}
+local shared = {} -- what the generated loop uses
+local resume      -- where the last stage goes on after C has served it
+local failed = false
+
+local EXIT = {}   -- raised by os.exit in a script
+
+-- --- errors ---------------------------------------------------------------------------------
+
+local function on_raise(why)
+  if why == EXIT then
+    return EXIT
+  end
+  if type(why) == "table" and why.message then
+    return { message = tostring(why.message), traceback = "" }
+  end
+  return { message = tostring(why), traceback = loader.trim_traceback(debug.traceback("", 2)) }
+end
+
+local function place_of_packet()
+  if st.batch.n == 0 or st.index >= st.batch.n then
+    return ""
+  end
+  local q = st.batch.packets + st.index
+  local view = ffi.new "struct mt_iface_view"
+  C.mt_flow_iface(st.flow, q.iface, view)
+  return (" (packet %d, from %s, at %s)"):format(st.before + st.index + 1, ffi.string(view.source),
+    api.format.time(q.ts_ns))
+end
+
+local function report(script, why, where)
+  local text = ("script %s: %s%s"):format(script.name, why.message, where)
+  if script.rule == "stop" and why.traceback ~= "" then
+    text = text .. "\n" .. why.traceback
+  end
+  C.mt_script_log(0, text)
+end
+
+local rebuild
+
+-- What xpcall gave back: running out of memory comes as a bare string, past the handler.
+local function as_error(why)
+  if type(why) ~= "string" then
+    return why
+  end
+  collectgarbage()
+  return { message = why, traceback = "" }
+end
+
+-- Count an error of a script; switch it off when there were too many.  True: the run must end.
+local function count_error(script, why, where)
+  script.errors = script.errors + 1
+  if script.rule == "stop" or script.errors <= 10 then
+    report(script, why, where)
+  elseif script.errors == 11 then
+    C.mt_script_log(1, ("script %s: further errors are counted, not shown"):format(script.name))
+  end
+  if script.rule == "stop" then
+    failed = true
+    return true
+  end
+  if script.errors >= settings.max_errors and not script.off then
+    script.off = true
+    C.mt_script_log(1, ("script %s: switched off after %d errors; its packets are %s"):format(script.name,
+      script.errors, script.rule == "drop" and "dropped" or "kept"))
+    rebuild()
+  end
+  return false
+end
+
+-- Call a hook that is not about one packet.  True and its result, or false: it failed and was
+-- reported; the second value then says whether the run must end.
+local function call(place, hook, ...)
+  local script = scripts[place]
+  st.script = place
+  local result = { xpcall(hook, on_raise, ...) }
+  if result[1] then
+    return true, result[2]
+  end
+  if result[2] == EXIT then
+    st.stop = 1
+    return true, nil
+  end
+  return false, count_error(script, as_error(result[2]), "")
+end
+
+-- --- the chain ------------------------------------------------------------------------------
+
+local function route(name)
+  if type(name) ~= "string" then
+    error({ message = ("on_packet returned a %s; expected nothing, true, false or the name of an output"):format(
+      type(name)) }, 0)
+  end
+  local index = settings.outputs[name]
+  if not index then
+    local there = next(settings.outputs) and "declared: " .. suggest.list(settings.outputs) or "none is declared"
+    local text = "on_packet returned '%s', but no output of that name is declared with --out %s=PATH (%s)"
+    error({ message = text:format(name, name, there) }, 0)
+  end
+  return index
+end
+
+local function floor_to(ts, every)
+  local down = ts - ts % every
+  return ts < 0 and ts % every ~= 0 and down - every or down
+end
+
+-- The boundaries of one script up to ts.  next_ns moves before the hook is called, so that an
+-- error goes on with the one after.
+local function run_intervals(place, ts)
+  local script = scripts[place]
+  local every, next_ns = script.every_ns, script.next_ns
+  if next_ns[0] == UNSET then
+    next_ns[0] = floor_to(ts, every) + every
+    return
+  end
+  if ts >= next_ns[0] and (ts - next_ns[0]) / every >= MANY_INTERVALS then
+    next_ns[0] = floor_to(ts, every)
+  end
+  while ts >= next_ns[0] do
+    local now = next_ns[0]
+    next_ns[0] = now + every
+    st.script = place
+    script.hooks.on_interval(tonumber(now) / 1e9, false)
+  end
+end
+
+local function intervals_for(places, due)
+  return function(ts)
+    local soonest = FOREVER
+    for _, place in ipairs(places) do
+      local script = scripts[place]
+      if script.hooks.on_interval and not script.off then
+        run_intervals(place, ts)
+        if script.next_ns[0] < soonest then
+          soonest = script.next_ns[0]
+        end
+      end
+    end
+    due[0] = soonest
+  end
+end
+
+function rebuild()
+  stages = driver.stages(shared, scripts, intervals_for)
+end
+
+-- --- a failing hook ---------------------------------------------------------------------------
+
+local function bypass(script, q)
+  if script.rule == "drop" then
+    q.verdict = 254
+  else
+    q.flags = bit.bor(q.flags, C.MT_PACKET_BYPASSED)
+  end
+end
+
+-- One script on one packet, as the generated loop does it; for packets behind an error.
+local function one_packet(script, q, i)
+  if script.keep_object and C.mt_filter_match(script.keep_object, q) ~= 1 then
+    q.verdict = 255
+    return
+  end
+  if script.filter_object and C.mt_filter_match(script.filter_object, q) ~= 1 then
+    return
+  end
+  if script.off then
+    bypass(script, q)
+    return
+  end
+  st.generation = st.generation + 1
+  local verdict = script.hooks.on_packet(packet.handle(q, st.batch.decode + i, st.generation))
+  if verdict == false or (script.expression and not verdict) then
+    q.verdict = 255
+  elseif verdict ~= nil and verdict ~= true and not script.expression then
+    q.verdict = route(verdict)
+  end
+end
+
+-- A hook failed on packet i of a loop stage: apply its rule, then let the scripts behind it have
+-- the packet.  True: the run must end.
+local function after_packet_error(stage, why)
+  local i = st.index
+  local q = st.batch.packets + i
+  while true do
+    local script, place = scripts[st.script], st.script
+    if count_error(script, why, place_of_packet()) then
+      return true
+    end
+    bypass(script, q)
+    why = nil
+    for _, later in ipairs(stage.places) do
+      if later > place and q.verdict < 250 and (scripts[later].hooks.on_packet or scripts[later].keep_object) then
+        st.script = later
+        local ok, err = xpcall(one_packet, on_raise, scripts[later], q, i)
+        if not ok and err == EXIT then
+          st.stop = 1
+        elseif not ok then
+          why = as_error(err)
+          break
+        end
+      end
+    end
+    if not why then
+      return false
+    end
+  end
+end
+
+local function after_batch_error(stage, why)
+  local script = scripts[stage.place]
+  if count_error(script, why, place_of_packet()) then
+    return true
+  end
+  for k = 0, stage.view.n - 1 do
+    local q = st.batch.packets + stage.view._index[k]
+    if q.verdict == 0 then
+      bypass(script, q)
+    end
+  end
+  return false
+end
+
+-- Where a stage goes on after an error, as from, hooks_done, rotate_done; nil: the run ends and
+-- st.index is the first packet that is not to be written.
+local function recover(stage, why)
+  local i = st.index
+  if why == EXIT then
+    st.stop = 1
+    if stage.is_batch and st.phase ~= PHASE_INTERVAL then
+      st.index = stage.next
+    elseif st.phase ~= PHASE_INTERVAL then
+      st.index = i + 1
+    end
+    return nil
+  elseif st.phase == PHASE_INTERVAL then
+    if count_error(scripts[st.script], why, "") then
+      return nil
+    end
+    return i, -1, -1
+  elseif st.phase == PHASE_ROTATE then
+    if count_error(scripts[st.script], why, place_of_packet()) then
+      return nil
+    end
+    return i, i, i
+  elseif stage.is_batch then
+    if after_batch_error(stage, why) then
+      return nil
+    end
+    return stage.next, -1, -1
+  end
+  if after_packet_error(stage, why) then
+    return nil
+  end
+  if st.stop ~= 0 then
+    st.index = i + 1
+    return nil
+  end
+  return i, i, -1
+end
+
+-- --- called by C ------------------------------------------------------------------------------
+
+-- Run a stage over [from, to).  Returns the end of what it has done.
+local function run_stage(k, from, to, hooks_done, rotate_done)
+  while true do
+    local ok, why = xpcall(stages[k].run, on_raise, from, to, hooks_done, rotate_done)
+    if ok then
+      return st.index
+    end
+    from, hooks_done, rotate_done = recover(stages[k], as_error(why))
+    if not from then
+      st.action = failed and FAIL or STOP
+      return st.index
+    end
+  end
+end
+
+--- Give the packets st.from to st.to - 1 of the batch in hand their verdicts.
+function M.batch()
+  local from, to = st.from, st.to
+  local ending = DONE
+  local first, hooks_done, rotate_done = 1, -1, -1
+  if resume then
+    first, hooks_done, rotate_done = #stages, resume.hooks_done, resume.rotate_done
+    resume = nil
+  end
+  for k = first, #stages do
+    to = run_stage(k, from, to, hooks_done, rotate_done)
+    if st.action == SERVICE or st.action == ROTATE then
+      resume = { hooks_done = st.index, rotate_done = st.action == ROTATE and st.index or -1 }
+      return
+    elseif st.action ~= DONE then
+      ending = st.action
+    end
+    hooks_done, rotate_done = -1, -1
+  end
+  st.index, st.action = to, ending
+end
+
+--- The stream clock went on to st.clock_ns without packets.
+-- @treturn boolean false: a script failed and its rule is stop
+function M.tick()
+  for _, stage in ipairs(stages) do
+    while stage.due[0] <= st.clock_ns do
+      local ok, why = xpcall(stage.intervals, on_raise, st.clock_ns)
+      if not ok and why == EXIT then
+        st.stop = 1
+        return true
+      elseif not ok and count_error(scripts[st.script], as_error(why), "") then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+--- The end of the stream: every on_interval once more, with last = true.
+-- @treturn boolean false: a script failed and its rule is stop
+function M.last_interval()
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_interval and not script.off then
+      local now = st.clock_ns == ffi.cast("int64_t", bit.lshift(1LL, 63)) and 0 or tonumber(st.clock_ns) / 1e9
+      local ok, ends = call(place, script.hooks.on_interval, now, true)
+      if not ok and ends then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+local function run_object(script, sources)
+  return { args = script.args, sources = sources, json = settings.json, live = settings.live }
+end
+
+--- The sources are open: compile filters, build the loop, call on_start.
+-- @tparam table sources for run.sources
+-- @treturn boolean false: it was reported
+function M.start(sources)
+  for place, script in ipairs(scripts) do
+    for _, key in ipairs { "filter", "keep" } do
+      if script[key] then
+        local object, why = settings.compile_filter(script[key], settings.linktype())
+        if not object then
+          C.mt_script_log(0, ("script %s: %s: %s"):format(script.name, key, why))
+          return false
+        end
+        script[key .. "_object"] = ffi.cast("struct mt_filter *", object)
+      end
+    end
+    if script.hooks.on_start then
+      local ok, ends = call(place, script.hooks.on_start, run_object(script, sources))
+      if not ok and ends then
+        return false
+      end
+    end
+  end
+  shared.flow, shared.segment = st.flow, segment.handle(st.flow)
+  rebuild()
+  return true
+end
+
+--- The end, after the last segment.
+-- @tparam table stats for run.stats
+-- @tparam table sources for run.sources
+-- @treturn boolean false: a script failed
+function M.stop(stats, sources)
+  local good = true
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_stop then
+      local run = run_object(script, sources)
+      run.stats = stats
+      good = call(place, script.hooks.on_stop, run) and good
+    end
+  end
+  io.stdout:flush()
+  return good
+end
+
+--- Ask the scripts for the name of a segment; the last one that gives a name wins.
+-- @param view `struct mt_segment_view *` as a light userdata
+-- @treturn ?string
+function M.segment_open(view)
+  local name
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_segment_open and not script.off then
+      local ok, result = call(place, script.hooks.on_segment_open, segment.table_of(view))
+      if ok and type(result) == "string" then
+        name = result
+      elseif ok and result ~= nil then
+        C.mt_script_log(1, ("script %s: on_segment_open returned a %s, not a name; the default name is used"):format(
+          script.name, type(result)))
+      end
+    end
+  end
+  return name
+end
+
+--- A segment is complete.
+-- @tparam table line its manifest line
+function M.segment_close(line)
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_segment_close and not script.off then
+      call(place, script.hooks.on_segment_close, line)
+    end
+  end
+end
+
+--- A block of encoded bytes, before the codec.
+-- @param data light userdata
+-- @tparam integer len
+-- @treturn ?string what replaces it; "" when a failing script may not let it pass
+function M.block(data, len)
+  local replaced
+  for place, script in ipairs(scripts) do
+    if script.hooks.on_block then
+      local view = segment.block(replaced or ffi.cast("const uint8_t *", data), replaced and #replaced or len)
+      local ok, result = false, nil
+      if not script.off then
+        ok, result = call(place, script.hooks.on_block, view)
+      end
+      segment.expire(view)
+      if ok and type(result) == "string" then
+        replaced = result
+      elseif not ok and script.rule ~= "keep" then
+        return ""
+      end
+    end
+  end
+  return replaced
+end
+
+--- Results of all scripts that have some, for --json.
+-- @treturn table name to whatever its results() gave
+function M.results()
+  local all = {}
+  for place, script in ipairs(scripts) do
+    if script.results then
+      local ok, result = call(place, script.results)
+      local name, n = script.name, 1
+      while all[name] do
+        n = n + 1
+        name = script.name .. "-" .. n
+      end
+      all[name] = ok and result or nil
+    end
+  end
+  return all
+end
+
+--- Has a script failed whose rule is stop?
+function M.failed()
+  return failed
+end
+
+local function has(hook)
+  for _, script in ipairs(scripts) do
+    if script.hooks[hook] then
+      return true
+    end
+  end
+  return false
+end
+
+local function install_globals()
+  api.version = settings.version
+  api.stop = function()
+    st.stop = 1
+  end
+  _G.moontap = api
+  package.loaded.moontap = api
+  os.exit = function() -- luacheck: ignore 122
+    error(EXIT, 0)
+  end
+  if settings.print_to_stderr then
+    print = function(...) -- luacheck: ignore 121
+      local parts = {}
+      for k = 1, select("#", ...) do
+        parts[k] = tostring((select(k, ...)))
+      end
+      io.stderr:write(table.concat(parts, "\t"), "\n")
+    end
+  end
+end
+
+local function add(script)
+  script.errors = 0
+  script.rule = settings.rule or script.rule or (settings.live and "keep" or "stop")
+  if script.interval then
+    script.every_ns = ffi.cast("int64_t", math.floor(script.interval * 1e9 + 0.5))
+    script.next_ns = ffi.new("int64_t[1]", UNSET)
+  end
+  scripts[#scripts + 1] = script
+end
+
+--- Load the chain.
+-- @param hook_state `struct mt_hook_state *` as a light userdata
+-- @tparam table given settings from C
+-- @treturn ?table which hooks there are; or { help = text }
+-- @treturn ?string what is wrong
+function M.load(hook_state, given)
+  st = ffi.cast("struct mt_hook_state *", hook_state)
+  settings = given
+  packet.attach(st)
+  segment.attach(st, route)
+  shared.state, shared.route = st, route
+  install_globals()
+  local recipes = require "moontap.recipe_list"
+  for _, word in ipairs(given.scripts) do
+    local ok, script = pcall(word.expression and loader.expression or loader.load, word.text, recipes)
+    if not ok then
+      return nil, type(script) == "table" and script.message or tostring(script)
+    end
+    if script.help then
+      return { help = script.help }
+    end
+    add(script)
+  end
+  return {
+    packet = has "on_packet" or has "on_batch" or has "on_interval" or has "rotate" or M.any_keep(),
+    segment_open = has "on_segment_open", segment_close = has "on_segment_close", block = has "on_block",
+  }
+end
+
+--- Does a script drop packets by `keep`?
+function M.any_keep()
+  for _, script in ipairs(scripts) do
+    if script.keep then
+      return true
+    end
+  end
+  return false
+end
+
+--- Source text of the generated loops, for the specs.
+-- @treturn table of strings
+function M.loops()
+  local texts = {}
+  for _, stage in ipairs(stages) do
+    texts[#texts + 1] = stage.text
+  end
+  return texts
+end
+
+--- Names and summaries of the recipes that are built in.
+-- @treturn string lines
+function M.list_recipes()
+  local lines = {}
+  for _, name in ipairs(require "moontap.recipe_list") do
+    lines[#lines + 1] = ("%-10s %s"):format(name, require("recipes." .. name).summary or "")
+  end
+  return table.concat(lines, "\n")
+end
+
+return M

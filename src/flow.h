@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * flow.h - what happens to a batch on the hook thread: scripts, routing, outputs, counts.
+ *
+ * batch -> scripts give each packet a verdict -> packets go to the output their verdict
+ * names -> every packet is counted once, under its source.  Rotation happens between two
+ * packets, so a script that looks at the open segment always sees everything before the
+ * packet in its hand.
+ */
+#ifndef MT_FLOW_H
+#define MT_FLOW_H
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "abi.h"
+#include "err.h"
+#include "iface.h"
+#include "options.h"
+#include "output.h"
+
+struct mt_script;
+
+/* Counts of one interface table entry, or the sum over several. */
+struct mt_counts {
+	uint64_t packets, bytes, wire_bytes; /* that reached the program */
+	uint64_t kept, filtered, script_dropped, dropped;
+	uint64_t late, disorder, bad_time, script_bypassed;
+	int64_t first_ns, last_ns; /* smallest and largest time; INT64_MAX / INT64_MIN: none */
+};
+
+struct mt_flow;
+
+/* A flow without outputs.  options, ifaces: borrowed.  script: may be NULL, borrowed. */
+struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_script *script);
+void mt_flow_free(struct mt_flow *f);
+
+/* Add an output; the first is the default one if has_default was said in options, the others
+ * get the verdicts 1, 2, … .  Takes o. */
+void mt_flow_set_default(struct mt_flow *f, struct mt_output *o);
+int mt_flow_add_named(struct mt_flow *f, struct mt_output *o);
+
+/* Work on a batch.  1: go on; 0: the run has come to its end (-c, --duration, a script said
+ * stop); -1: an output or a script failed, it was reported, mt_flow_status tells. */
+int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch);
+/* Nothing has come for a while: timers of outputs and scripts.  clock_ns: the stream clock
+ * (wall clock minus window), INT64_MIN when no source is live.  1, 0 or -1 as above. */
+int mt_flow_idle(struct mt_flow *f, int64_t clock_ns);
+/* SIGHUP: close the segment. */
+int mt_flow_rotate(struct mt_flow *f);
+/* End: last intervals, outputs closed, on_stop.  0, or -1 after a failure. */
+int mt_flow_finish(struct mt_flow *f);
+/* Finish the outputs only, from the main thread, while the hook thread is stuck in a script.
+ * false: the thread is not in a script right now. */
+bool mt_flow_abandon(struct mt_flow *f);
+
+/* Worst exit status so far: 0, MT_STATUS_OUTPUT, MT_STATUS_SCRIPT. */
+int mt_flow_status(const struct mt_flow *f);
+/* Does any hook or --print read decoded fields?  Asked by the reading thread. */
+bool mt_flow_wants_decode(const struct mt_flow *f);
+/* Totals, and the counts of one interface (zeros if nothing came from it).  On the hook thread,
+ * or once it has ended. */
+struct mt_counts mt_flow_totals(const struct mt_flow *f);
+struct mt_counts mt_flow_counts(const struct mt_flow *f, uint32_t iface);
+uint64_t mt_flow_clock_jumps(const struct mt_flow *f);
+/* Packets, their wire bytes, kept and dropped ones as of the last batch; any thread. */
+void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept, uint64_t *dropped);
+struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);
+unsigned mt_flow_outputs(const struct mt_flow *f);
+/* An array with one object a source, cumulative, for manifests: name, dropped, dropped_kernel. */
+json_t *mt_flow_sources_json(void *flow);
+/* What sources lost before their packets reached us; set by the pipeline, any thread. */
+typedef void mt_source_drops_fn(void *ctx, uint32_t group, uint64_t *dropped, uint64_t *kernel);
+void mt_flow_set_drops(struct mt_flow *f, mt_source_drops_fn *fn, void *ctx);
+/* For outputs: hooks and counters they are opened with. */
+const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f);
+const struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f);
+
+#endif

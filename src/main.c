@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * main.c - from the command line to the exit status.
+ *
+ * Order matters: scripts are loaded first (their mistakes cost nothing), then sources are
+ * opened, privileges given up, outputs opened, hooks started.  The main thread then only
+ * handles signals and shows progress.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "flow.h"
+#include "log.h"
+#include "options.h"
+#include "pipeline.h"
+#include "privileges.h"
+#include "progress.h"
+#include "report.h"
+#include "script.h"
+#include "units.h"
+
+enum {
+	PROGRESS_MS = 250,  /* how often the progress line is renewed */
+	ABANDON_MS = 2000   /* after a second signal: how long a script may take to let go */
+};
+
+struct program {
+	struct mt_options options;
+	struct mt_ifaces *ifaces;
+	struct mt_script *script;
+	struct mt_run *run;
+	struct mt_flow *flow;
+	bool sources_tried;
+	char run_id[32];
+	int64_t started_ms;
+	int interrupts;
+};
+
+/* --- preparations ------------------------------------------------------------------------ */
+
+static int version(void)
+{
+	printf("moontap %s\n%s\n%s\nlibtrace %s\n", MT_VERSION, mt_script_version(), pcap_lib_version(),
+	       mt_trace_version());
+	return 0;
+}
+
+/* One file a source may be open at a time, and thousands overlap at worst. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int block_signals(sigset_t *set)
+{
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	return signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int load_scripts(struct program *p)
+{
+	const struct mt_options *o = &p->options;
+	const char *extra = !o->n_scripts && !o->has_output && !o->print ? "summary" : NULL;
+	struct mt_err err;
+	if (!extra && !o->n_scripts)
+		return 1;
+	p->script = mt_script_new(o, p->ifaces, &err);
+	int r = p->script ? mt_script_load(p->script, extra, &err) : -1;
+	if (r < 0)
+		mt_log_error("%s", err.text);
+	return r;
+}
+
+/* --- outputs ----------------------------------------------------------------------------- */
+
+static int refuse_mixed(const struct mt_output_config *c, const struct mt_link_summary *links)
+{
+	char first[64];
+	snprintf(first, sizeof first, "%s", mt_linktype_name(links->linktype[0]));
+	mt_log_error("%s: one pcap file holds one link type, but %s has %s and %s has %s; write pcapng instead "
+	             "(--format pcapng, or a name ending in .pcapng)",
+	             c->path, links->source[0], first, links->source[1], mt_linktype_name(links->linktype[1]));
+	return -1;
+}
+
+/* Fill in what follows from the sources. */
+static int settle_output(struct program *p, struct mt_output_config *c)
+{
+	struct mt_link_summary links = mt_run_links(p->run);
+	if (c->format == MT_FORMAT_AUTO)
+		c->format = links.n > 1 ? MT_FORMAT_PCAPNG : MT_FORMAT_PCAP;
+	if (c->format == MT_FORMAT_PCAP && links.n > 1)
+		return refuse_mixed(c, &links);
+	if (!p->options.as_mtracecap)
+		c->microseconds = mt_run_microseconds(p->run);
+	c->linktype = links.n ? links.linktype[0] : 0xffff;
+	c->snaplen = p->options.snaplen;
+	c->segment.live = p->options.any_live;
+	c->segment.run_id = p->run_id;
+	return 0;
+}
+
+static struct mt_output *open_output(struct program *p, struct mt_output_config *c)
+{
+	struct mt_err err;
+	if (settle_output(p, c))
+		return NULL;
+	struct mt_output *o =
+		mt_output_open(c, p->ifaces, mt_flow_output_hooks(p->flow), mt_flow_run_counters(p->flow), &err);
+	if (!o)
+		mt_log_error("%s", err.text);
+	return o;
+}
+
+static int open_outputs(struct program *p)
+{
+	if (p->options.has_output) {
+		struct mt_output *o = open_output(p, &p->options.output);
+		if (!o)
+			return -1;
+		mt_flow_set_default(p->flow, o);
+	}
+	for (unsigned i = 0; i < p->options.n_named; i++) {
+		struct mt_output *o = open_output(p, &p->options.named[i].output);
+		if (!o)
+			return -1;
+		mt_flow_add_named(p->flow, o);
+	}
+	return 0;
+}
+
+/* --- while it runs ----------------------------------------------------------------------- */
+
+static void show_progress(struct program *p, struct mt_progress *progress)
+{
+	char line[MT_PROGRESS_LINE];
+	uint64_t wire_bytes;
+	mt_flow_progress(p->flow, &progress->packets, &wire_bytes, &progress->kept, &progress->dropped);
+	for (uint32_t g = 0; p->options.any_live && g < mt_ifaces_groups(p->ifaces); g++) {
+		uint64_t lost, kernel;
+		mt_run_drops(p->run, g, &lost, &kernel);
+		progress->dropped += lost + (kernel == UINT64_MAX ? 0 : kernel);
+	}
+	mt_run_progress(p->run, &progress->bytes_done, &progress->bytes_total);
+	mt_progress_sample(progress, mt_monotonic_ms() - p->started_ms, progress->packets, wire_bytes);
+	progress->wire_bytes = wire_bytes;
+	progress->elapsed_ms = mt_monotonic_ms() - p->started_ms;
+	progress->columns = mt_progress_columns();
+	mt_progress_line(progress, line, sizeof line);
+	mt_log_progress(line);
+}
+
+static void interrupt_outputs(struct program *p)
+{
+	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++)
+		if (mt_flow_output(p->flow, v))
+			mt_output_interrupt(mt_flow_output(p->flow, v));
+}
+
+static void print_json(struct program *p, int status)
+{
+	bool to_stderr = p->options.has_output && !strcmp(p->options.output.path, "-");
+	json_t *o = mt_report_all(p->flow, p->ifaces, p->run, p->script, status);
+	json_dumpf(o, to_stderr ? stderr : stdout, JSON_INDENT(2));
+	fputc('\n', to_stderr ? stderr : stdout);
+	fflush(NULL);
+	json_decref(o);
+}
+
+/* A second SIGINT or SIGTERM: finish the outputs and end, even if a script never comes back. */
+static void end_at_once(struct program *p)
+{
+	struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
+	mt_log_progress(NULL);
+	bool taken = false;
+	for (int waited = 0; waited < ABANDON_MS && !taken && poll(&done, 1, 50) == 0; waited += 50)
+		taken = mt_flow_abandon(p->flow);
+	mt_log_error("interrupted a second time: %s",
+	             taken ? "a script was cut off, the outputs are complete up to its packet" : "ended at once");
+	_exit(MT_STATUS_INTERRUPTED);
+}
+
+static void on_signal(struct program *p, int number)
+{
+	const struct mt_options *o = &p->options;
+	if (number == SIGUSR1) {
+		mt_run_print_stats(p->run);
+	} else if (number == SIGHUP && o->has_output && o->output.segmented) {
+		mt_run_rotate(p->run);
+	} else {
+		if (number != SIGHUP && ++p->interrupts > 1)
+			end_at_once(p);
+		mt_run_stop(p->run);
+		interrupt_outputs(p);
+	}
+}
+
+/* Wait for the end of the hook thread. */
+static void supervise(struct program *p, int signals)
+{
+	bool live = p->options.any_live;
+	bool show = !p->options.quiet && isatty(STDERR_FILENO) && !p->options.print;
+	struct mt_progress progress = {.live = live};
+	int64_t stop_ms = live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
+	struct pollfd fds[2] = {{.fd = mt_run_done_fd(p->run), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	for (;;) {
+		int64_t left = stop_ms == INT64_MAX ? -1 : stop_ms - mt_monotonic_ms();
+		int timeout = show ? PROGRESS_MS : -1;
+		if (left >= 0 && (timeout < 0 || left < timeout))
+			timeout = (int)left;
+		if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+			break;
+		struct signalfd_siginfo info;
+		while (fds[1].revents && read(signals, &info, sizeof info) == sizeof info)
+			on_signal(p, (int)info.ssi_signo);
+		if (fds[0].revents)
+			break;
+		if (mt_monotonic_ms() >= stop_ms) {
+			stop_ms = INT64_MAX;
+			mt_run_stop(p->run);
+		}
+		if (show)
+			show_progress(p, &progress);
+	}
+	mt_log_progress(NULL);
+}
+
+/* --- the end ----------------------------------------------------------------------------- */
+
+/* 3 before 4 before 2. */
+static int exit_status(struct program *p, const json_t *totals)
+{
+	int status = mt_flow_status(p->flow);
+	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++)
+		if (mt_flow_output(p->flow, v) && mt_output_failed(mt_flow_output(p->flow, v)))
+			status = MT_STATUS_OUTPUT;
+	if (status == MT_STATUS_OUTPUT)
+		return status;
+	if (status || (p->script && mt_script_failed(p->script)))
+		return MT_STATUS_SCRIPT;
+	if (mt_run_source_failed(p->run) || (p->options.strict && mt_report_lossy(totals)))
+		return MT_STATUS_SOURCE;
+	return MT_STATUS_OK;
+}
+
+static void add_duration(json_t *totals)
+{
+	const char *first = json_string_value(json_object_get(totals, "first_ts"));
+	const char *last = json_string_value(json_object_get(totals, "last_ts"));
+	if (!first || !last)
+		return;
+	json_object_set_new(totals, "first_ns", json_real(strtod(first, NULL) * 1e9));
+	json_object_set_new(totals, "last_ns", json_real(strtod(last, NULL) * 1e9));
+	json_object_set_new(totals, "duration", json_real(strtod(last, NULL) - strtod(first, NULL)));
+}
+
+/* Lost packets are never silent, whatever the verbosity. */
+static void warn_of_losses(const struct program *p, const json_t *totals)
+{
+	json_int_t dropped = json_integer_value(json_object_get(totals, "dropped"));
+	json_int_t kernel = json_integer_value(json_object_get(totals, "dropped_kernel"));
+	json_int_t bypassed = json_integer_value(json_object_get(totals, "script_bypassed"));
+	if (dropped)
+		mt_log_warn("%lld packets were dropped", (long long)dropped);
+	if (kernel && p->options.any_live)
+		mt_log_warn("%lld packets were lost by the kernel", (long long)kernel);
+	if (bypassed)
+		mt_log_warn("%lld packets were kept without their script (script_bypassed)", (long long)bypassed);
+}
+
+static int finish(struct program *p)
+{
+	mt_run_join(p->run);
+	json_t *totals = mt_report_totals(p->flow, p->ifaces, p->run);
+	json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
+	if (p->script && mt_flow_status(p->flow) != MT_STATUS_SCRIPT) {
+		add_duration(totals);
+		mt_script_stop(p->script, totals, sources);
+	}
+	warn_of_losses(p, totals);
+	if (p->options.verbosity)
+		mt_report_print(p->flow, p->ifaces, p->run);
+	int status = exit_status(p, totals);
+	json_decref(totals);
+	json_decref(sources);
+	return status;
+}
+
+static void print_buffers(const struct mt_options *o)
+{
+	char buffer[32], kernel[32];
+	if (o->any_live)
+		mt_log_info(1, "buffer %s in all, %s in the kernel for each interface",
+		            mt_format_size(o->buffer_bytes, buffer, sizeof buffer),
+		            mt_format_size(o->kernel_buffer, kernel, sizeof kernel));
+}
+
+static int run(struct program *p, int signals)
+{
+	struct mt_err err;
+	int loaded = load_scripts(p);
+	if (loaded <= 0)
+		return loaded ? MT_STATUS_USAGE : MT_STATUS_OK;
+	print_buffers(&p->options);
+	p->sources_tried = true;
+	p->run = mt_run_open(&p->options, p->ifaces);
+	if (!p->run)
+		return MT_STATUS_USAGE;
+	if (p->options.user && mt_privileges_drop(p->options.user, &err)) {
+		mt_log_error("%s", err.text);
+		return MT_STATUS_USAGE;
+	}
+	p->flow = mt_flow_new(&p->options, p->ifaces, p->script);
+	if (!p->flow || open_outputs(p))
+		return MT_STATUS_USAGE;
+	if (p->script) {
+		json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
+		int r = mt_script_start(p->script, sources);
+		json_decref(sources);
+		if (r)
+			return MT_STATUS_SCRIPT;
+	}
+	if (mt_run_start(p->run, p->flow, &err)) {
+		mt_log_error("%s", err.text);
+		return MT_STATUS_OUTPUT;
+	}
+	supervise(p, signals);
+	return finish(p);
+}
+
+static int clean_up(struct program *p, int status)
+{
+	mt_flow_free(p->flow);
+	mt_script_free(p->script);
+	mt_run_free(p->run);
+	mt_ifaces_free(p->ifaces);
+	mt_options_clear(&p->options);
+	/* What a script printed must have arrived. */
+	if (fflush(stdout) || ferror(stdout))
+		return status ? status : MT_STATUS_OUTPUT;
+	return status;
+}
+
+static int command(struct program *p)
+{
+	struct mt_err err;
+	int r;
+	switch (p->options.command) {
+	case MT_COMMAND_HELP:
+		r = mt_help_print(p->options.topic, &err);
+		break;
+	case MT_COMMAND_VERSION:
+		return version();
+	case MT_COMMAND_INTERFACES:
+		r = mt_source_list_interfaces(stdout, &err);
+		break;
+	case MT_COMMAND_FORMATS:
+		mt_source_list_formats(stdout);
+		return 0;
+	case MT_COMMAND_RECOVER:
+		return mt_recover(p->options.recover_dir);
+	default:
+		r = mt_script_list_recipes(&err);
+	}
+	if (r)
+		mt_log_error("%s", err.text);
+	return r ? MT_STATUS_USAGE : MT_STATUS_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = {.started_ms = mt_monotonic_ms()};
+	struct mt_err err;
+	tzset();
+	if (mt_options_parse(&p.options, argc, argv, &err)) {
+		mt_log_error("%s", err.text);
+		return MT_STATUS_USAGE;
+	}
+	mt_log_set_verbosity(p.options.verbosity);
+	p.ifaces = mt_ifaces_new();
+	if (!p.ifaces) {
+		mt_log_error("out of memory");
+		return MT_STATUS_USAGE;
+	}
+	if (p.options.command != MT_COMMAND_RUN)
+		return clean_up(&p, command(&p));
+	int64_t now_ns = mt_wall_ns();
+	snprintf(p.run_id, sizeof p.run_id, "%lld-%d", (long long)(now_ns / 1000000), (int)getpid());
+	raise_file_limit();
+	sigset_t set;
+	int signals = block_signals(&set);
+	int status = run(&p, signals);
+	if (p.options.json && p.sources_tried)
+		print_json(&p, status);
+	close(signals);
+	return clean_up(&p, status);
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pipeline.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "merge.h"
+#include "queue.h"
+#include "report.h"
+#include "units.h"
+
+enum {
+	FILE_BUDGET = 24 << 20, /* bytes of chunks when no source is live */
+	FILE_BATCHES = 8,
+	LIVE_BATCH_BYTES = 256 << 10, /* live: one batch for so many bytes of --buffer-size */
+	MAX_LIVE_BATCHES = 4096,
+	TICK_MS = 100,          /* timers, and how soon a stop is noticed */
+	DRAIN_MS = 1000         /* after a stop, what live sources still hold is read for at most this long */
+};
+
+/* What one source lost, copied by the reading thread for others to look at. */
+struct losses {
+	_Atomic uint64_t dropped, kernel;
+};
+
+struct mt_run {
+	const struct mt_options *options;
+	struct mt_ifaces *ifaces;
+	struct mt_source_context context;
+	struct mt_chunks *chunks;
+	struct mt_source **sources;
+	unsigned n;
+	struct losses *losses;
+	struct mt_merge *merge;
+	struct mt_queue *queue;
+	struct mt_flow *flow;
+
+	pthread_t reader, hooks;
+	bool reader_started, hooks_started;
+	int done_fd;
+	atomic_bool stop, want_rotate, want_stats;
+	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
+	int64_t losses_at_ms;
+	bool failed; /* a source broke before the threads started */
+};
+
+/* --- opening ----------------------------------------------------------------------------- */
+
+static int open_source(struct mt_run *run, unsigned i)
+{
+	/* The spec is taken over: the options keep an empty one. */
+	struct mt_source_spec *spec = &run->options->sources[i];
+	struct mt_err err;
+	run->sources[i] = mt_source_new(spec, i, &run->context, &err);
+	if (run->sources[i] && !mt_source_open(run->sources[i], &err)) {
+		run->n = i + 1;
+		return 0;
+	}
+	mt_log_error("%s", err.text);
+	run->n = i + 1;
+	return -1;
+}
+
+/* Read the time of a file's first packet and close it until the merge reaches that time. */
+static void park(struct mt_run *run, struct mt_source *s)
+{
+	struct mt_err err;
+	enum mt_read r = mt_source_fill(s, &err);
+	if (r == MT_ERROR) {
+		mt_log_error("%s", err.text);
+		run->failed = true;
+	}
+	s->has_first = r == MT_OK;
+	if (s->has_first)
+		s->first_ns = s->run[s->run_pos].ts_ns;
+	mt_source_close(s);
+}
+
+static int open_sources(struct mt_run *run)
+{
+	int failed = 0;
+	for (unsigned i = 0; i < run->options->n_sources; i++) {
+		if (open_source(run, i))
+			failed = -1;
+		else if (run->sources[i]->parkable)
+			park(run, run->sources[i]);
+	}
+	return failed;
+}
+
+static size_t live_buffer(const struct mt_options *o)
+{
+	return o->buffer_bytes < SIZE_MAX ? (size_t)o->buffer_bytes : SIZE_MAX;
+}
+
+struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces)
+{
+	struct mt_run *run = calloc(1, sizeof *run);
+	if (!run)
+		return NULL;
+	run->options = options;
+	run->ifaces = ifaces;
+	run->done_fd = eventfd(0, EFD_CLOEXEC);
+	run->chunks = mt_chunks_new(options->any_live ? live_buffer(options) : FILE_BUDGET);
+	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
+	run->losses = calloc(options->n_sources + 1, sizeof *run->losses);
+	size_t batches = options->any_live ? live_buffer(options) / LIVE_BATCH_BYTES : FILE_BATCHES;
+	run->queue = mt_queue_new(batches < MAX_LIVE_BATCHES ? (unsigned)batches : MAX_LIVE_BATCHES);
+	if (run->done_fd < 0 || !run->chunks || !run->sources || !run->losses || !run->queue) {
+		mt_log_error("out of memory");
+		mt_run_free(run);
+		return NULL;
+	}
+	run->context = (struct mt_source_context){.chunks = run->chunks,
+	                                          .ifaces = ifaces,
+	                                          .filter = options->filter,
+	                                          .snaplen = options->snaplen,
+	                                          .from_ns = options->from_ns,
+	                                          .to_ns = options->to_ns,
+	                                          .window_ms = options->window_ms,
+	                                          .kernel_buffer = (size_t)options->kernel_buffer,
+	                                          .stop = &run->stop};
+	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
+	if (open_sources(run)) {
+		mt_run_free(run);
+		return NULL;
+	}
+	for (unsigned i = 0; i < run->n; i++)
+		atomic_store(&run->losses[i].kernel, UINT64_MAX);
+	run->merge = mt_merge_new(run->sources, run->n, run->chunks);
+	if (!run->merge) {
+		mt_log_error("out of memory");
+		mt_run_free(run);
+		return NULL;
+	}
+	return run;
+}
+
+void mt_run_free(struct mt_run *run)
+{
+	if (!run)
+		return;
+	mt_merge_free(run->merge);
+	for (unsigned i = 0; i < run->n; i++)
+		mt_source_free(run->sources[i]);
+	free(run->sources);
+	free(run->losses);
+	mt_queue_free(run->queue);
+	mt_chunks_free(run->chunks);
+	if (run->done_fd >= 0)
+		close(run->done_fd);
+	free(run);
+}
+
+struct mt_link_summary mt_run_links(const struct mt_run *run)
+{
+	struct mt_link_summary links = {0};
+	for (uint32_t i = 0; i < mt_ifaces_count(run->ifaces); i++) {
+		const struct mt_iface *iface = mt_ifaces_get(run->ifaces, i);
+		if (links.n && iface->linktype == links.linktype[0])
+			continue;
+		if (links.n > 1)
+			continue;
+		links.linktype[links.n] = iface->linktype;
+		links.source[links.n++] = iface->source;
+	}
+	return links;
+}
+
+bool mt_run_microseconds(const struct mt_run *run)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		if (!run->sources[i]->microseconds || run->sources[i]->spec.offset_ns % 1000)
+			return false;
+	return true;
+}
+
+/* --- the reading thread ------------------------------------------------------------------ */
+
+static void note_losses(struct mt_run *run)
+{
+	for (unsigned i = 0; i < run->n; i++) {
+		struct mt_source *s = run->sources[i];
+		uint64_t kernel = s->impl ? mt_source_kernel_drops(s) : s->kernel_drops;
+		atomic_store_explicit(&run->losses[i].dropped, s->dropped, memory_order_relaxed);
+		atomic_store_explicit(&run->losses[i].kernel, kernel, memory_order_relaxed);
+	}
+}
+
+/* After a stop files end where they are; what live sources and pipes still hold is read,
+ * for a window's time and then until they are quiet. */
+static bool must_end(struct mt_run *run, bool quiet)
+{
+	if (!atomic_load_explicit(&run->stop, memory_order_relaxed))
+		return false;
+	if (!run->options->any_live)
+		return true;
+	int64_t now = mt_monotonic_ms();
+	if (!run->drain_until_ms)
+		run->drain_until_ms = now + DRAIN_MS;
+	bool window_over = now >= run->drain_until_ms - DRAIN_MS + run->options->window_ms;
+	return now >= run->drain_until_ms || (quiet && window_over);
+}
+
+/* Fill the batch.  MT_OK: hand it on; MT_WAIT: hand it on, the sources have nothing more right
+ * now; MT_END: hand it on as the last one. */
+static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
+{
+	bool quiet = false;
+	for (;;) {
+		if (mt_queue_left(run->queue) || must_end(run, quiet))
+			return MT_END;
+		uint64_t wait_batch = 0;
+		enum mt_read r = mt_merge_fill(run->merge, b, &wait_batch);
+		if (r == MT_OK || r == MT_END)
+			return r;
+		if (b->n)
+			return MT_WAIT;
+		mt_queue_nudge(run->queue);
+		quiet = r == MT_WAIT;
+		if (r == MT_FULL)
+			mt_queue_wait_released(run->queue, wait_batch);
+		else
+			mt_merge_poll(run->merge, TICK_MS);
+	}
+}
+
+static void *reader_main(void *arg)
+{
+	struct mt_run *run = arg;
+	bool live = run->options->any_live;
+	for (;;) {
+		struct mt_batch *b = mt_queue_reserve(run->queue, TICK_MS);
+		if (!b && mt_queue_left(run->queue))
+			break;
+		if (!b)
+			continue;
+		enum mt_read r = fill_batch(run, b);
+		if (mt_flow_wants_decode(run->flow))
+			mt_batch_decode(b);
+		b->last = r == MT_END;
+		if (live && (b->last || mt_monotonic_ms() - run->losses_at_ms >= TICK_MS)) {
+			note_losses(run);
+			run->losses_at_ms = mt_monotonic_ms();
+		}
+		if (b->last)
+			note_losses(run);
+		mt_queue_push(run->queue);
+		if (r != MT_OK)
+			mt_queue_nudge(run->queue);
+		if (r == MT_END)
+			break;
+	}
+	return NULL;
+}
+
+/* --- the hook thread --------------------------------------------------------------------- */
+
+static void serve_requests(struct mt_run *run)
+{
+	if (atomic_exchange(&run->want_rotate, false))
+		mt_flow_rotate(run->flow);
+	if (atomic_exchange(&run->want_stats, false))
+		mt_report_print(run->flow, run->ifaces, run);
+}
+
+static void *hooks_main(void *arg)
+{
+	struct mt_run *run = arg;
+	for (;;) {
+		struct mt_batch *b = mt_queue_pop(run->queue, TICK_MS);
+		int r;
+		bool last = false;
+		if (b) {
+			last = b->last;
+			r = mt_flow_batch(run->flow, b);
+			mt_chunks_release(run->chunks, b->seq);
+			mt_queue_release(run->queue);
+		} else {
+			int64_t window_ns = (int64_t)run->options->window_ms * 1000000;
+			r = mt_flow_idle(run->flow, run->options->any_live ? mt_wall_ns() - window_ns : INT64_MIN);
+		}
+		serve_requests(run);
+		if (r <= 0 || last || mt_flow_status(run->flow))
+			break;
+	}
+	mt_queue_leave(run->queue);
+	mt_flow_finish(run->flow);
+	uint64_t one = 1;
+	if (write(run->done_fd, &one, sizeof one) < 0)
+		mt_log_error("eventfd: the end of the run could not be told");
+	return NULL;
+}
+
+/* --- control ----------------------------------------------------------------------------- */
+
+int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
+{
+	run->flow = flow;
+	mt_flow_set_drops(flow, mt_run_drops, run);
+	if (pthread_create(&run->hooks, NULL, hooks_main, run))
+		return mt_err_set(err, "the hook thread could not be started");
+	run->hooks_started = true;
+	if (pthread_create(&run->reader, NULL, reader_main, run)) {
+		mt_queue_leave(run->queue);
+		return mt_err_set(err, "the reading thread could not be started");
+	}
+	run->reader_started = true;
+	return 0;
+}
+
+int mt_run_done_fd(const struct mt_run *run)
+{
+	return run->done_fd;
+}
+
+void mt_run_stop(struct mt_run *run)
+{
+	atomic_store(&run->stop, true);
+}
+
+void mt_run_rotate(struct mt_run *run)
+{
+	atomic_store(&run->want_rotate, true);
+}
+
+void mt_run_print_stats(struct mt_run *run)
+{
+	atomic_store(&run->want_stats, true);
+}
+
+void mt_run_join(struct mt_run *run)
+{
+	if (run->reader_started)
+		pthread_join(run->reader, NULL);
+	if (run->hooks_started)
+		pthread_join(run->hooks, NULL);
+	run->reader_started = run->hooks_started = false;
+}
+
+bool mt_run_source_failed(const struct mt_run *run)
+{
+	return run->failed || mt_merge_failed(run->merge);
+}
+
+void mt_run_progress(const struct mt_run *run, uint64_t *done, uint64_t *total)
+{
+	mt_merge_progress(run->merge, done, total);
+}
+
+/* Losses that the files themselves tell (pcapng interface statistics, ERF loss counters). */
+static uint64_t losses_in_files(const struct mt_run *run, uint32_t group)
+{
+	uint64_t sum = UINT64_MAX;
+	for (uint32_t i = 0; i < mt_ifaces_count(run->ifaces); i++) {
+		const struct mt_iface *iface = mt_ifaces_get(run->ifaces, i);
+		uint64_t n = __atomic_load_n(&iface->dropped, __ATOMIC_RELAXED);
+		if (iface->group == group && n != UINT64_MAX)
+			sum = (sum == UINT64_MAX ? 0 : sum) + n;
+	}
+	return sum;
+}
+
+void mt_run_drops(void *ctx, uint32_t group, uint64_t *dropped, uint64_t *kernel)
+{
+	struct mt_run *run = ctx;
+	*dropped = 0;
+	*kernel = losses_in_files(run, group);
+	for (unsigned i = 0; i < run->n; i++) {
+		if (run->sources[i]->group != group)
+			continue;
+		*dropped += atomic_load_explicit(&run->losses[i].dropped, memory_order_relaxed);
+		uint64_t k = atomic_load_explicit(&run->losses[i].kernel, memory_order_relaxed);
+		if (k != UINT64_MAX)
+			*kernel = (*kernel == UINT64_MAX ? 0 : *kernel) + k;
+	}
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pipeline.h - a run: the threads, and what moves between them.
+ *
+ *   reading thread: sources -> merge -> batch -> decode        (chunks, queue)
+ *   hook thread:    scripts -> route -> encode -> codec -> file (flow)
+ *   main thread:    signals, progress, the clock of --duration
+ *
+ * The hook thread owns the Lua state and the outputs while it runs.  The queue is the only
+ * thing the two share, besides counters.
+ */
+#ifndef MT_PIPELINE_H
+#define MT_PIPELINE_H
+#include <stdbool.h>
+
+#include "err.h"
+#include "flow.h"
+#include "iface.h"
+#include "options.h"
+#include "script.h"
+
+struct mt_run;
+
+/* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
+ * borrows options. */
+struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces);
+void mt_run_free(struct mt_run *run);
+
+/* The sources' common traits that the output formats follow from.  Link types of all
+ * interfaces known so far: *n distinct ones, two of them named with a source each. */
+struct mt_link_summary {
+	unsigned n;
+	uint16_t linktype[2];
+	const char *source[2];
+};
+struct mt_link_summary mt_run_links(const struct mt_run *run);
+/* Is every source a capture file with microsecond stamps? */
+bool mt_run_microseconds(const struct mt_run *run);
+
+/* Start the threads.  flow is borrowed.  0, or -1 with err. */
+int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
+/* Descriptor that becomes readable when the hook thread has ended. */
+int mt_run_done_fd(const struct mt_run *run);
+/* Stop reading; what was read is still worked on. */
+void mt_run_stop(struct mt_run *run);
+/* Ask the hook thread to close the segment, or to print statistics. */
+void mt_run_rotate(struct mt_run *run);
+void mt_run_print_stats(struct mt_run *run);
+/* Wait for both threads. */
+void mt_run_join(struct mt_run *run);
+/* Did a source break after its header?  After mt_run_join. */
+bool mt_run_source_failed(const struct mt_run *run);
+/* Bytes of files read and in all; any thread. */
+void mt_run_progress(const struct mt_run *run, uint64_t *done, uint64_t *total);
+/* Drops of a source group before its packets reached the scripts: by our buffers, by the kernel
+ * or the capturing system (UINT64_MAX: unknown).  Signature of mt_source_drops_fn. */
+void mt_run_drops(void *run, uint32_t group, uint64_t *dropped, uint64_t *kernel);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * privileges.h - become another user once the sources are open.
+ */
+#ifndef MT_PRIVILEGES_H
+#define MT_PRIVILEGES_H
+#include "err.h"
+
+/* Take on the user's id, group and supplementary groups, for good.  0, or -1 with err. */
+int mt_privileges_drop(const char *user, struct mt_err *err);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "script.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "filter.h"
+#include "log.h"
+#include "script_json.h"
+
+struct mt_script {
+	const struct mt_options *options;
+	const struct mt_ifaces *ifaces;
+	lua_State *lua;
+	int runtime; /* registry reference of the module's table */
+	struct mt_hook_state *state;
+	struct mt_batch *no_batch; /* state->batch while there is none */
+
+	lua_Alloc alloc; /* LuaJIT's own allocator, behind the limit */
+	void *alloc_ctx;
+	size_t used, limit;
+
+	bool packet_hooks, segment_open, segment_close, block;
+	bool failed;
+	char *name; /* what on_segment_open gave last */
+
+	struct mt_filter **filters;
+	unsigned n_filters;
+};
+
+/* --- the state --------------------------------------------------------------------------- */
+
+/* LuaJIT's allocator with a limit.  Shrinking always works. */
+static void *limited_alloc(void *ctx, void *ptr, size_t old, size_t size)
+{
+	struct mt_script *s = ctx;
+	if (size > old && s->used + (size - old) > s->limit)
+		return NULL;
+	void *p = s->alloc(s->alloc_ctx, ptr, old, size);
+	if (p || !size)
+		s->used += size - old;
+	return p;
+}
+
+/* Some services forbid pages that are written and then executed (systemd's
+ * MemoryDenyWriteExecute): there the first compiled trace would kill the process. */
+static bool may_compile(void)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	bool ok = !mprotect(p, size, PROT_READ | PROT_EXEC);
+	munmap(p, size);
+	return ok;
+}
+
+static int report_traceback(lua_State *L)
+{
+	const char *text = lua_tostring(L, 1);
+	luaL_traceback(L, L, text ? text : "error without text", 1);
+	return 1;
+}
+
+/* Push runtime.NAME.  The memory limit is for scripts, not for what we pass to them: it
+ * holds again from call() on. */
+static void push_function(struct mt_script *s, const char *name)
+{
+	s->limit = SIZE_MAX;
+	lua_pushcfunction(s->lua, report_traceback);
+	lua_rawgeti(s->lua, LUA_REGISTRYINDEX, s->runtime);
+	lua_getfield(s->lua, -1, name);
+	lua_remove(s->lua, -2);
+}
+
+/* Call what push_function pushed, with n arguments above it.  The library catches what scripts
+ * raise, so an error that arrives here is memory running out in it, or our own fault: it
+ * ends the run like a failed script. */
+static bool call(struct mt_script *s, int n, int results)
+{
+	int handler = lua_gettop(s->lua) - n - 1;
+	s->limit = s->options->script_memory;
+	int r = lua_pcall(s->lua, n, results, handler);
+	if (r == 0) {
+		lua_remove(s->lua, handler);
+		return true;
+	}
+	s->limit = SIZE_MAX;
+	const char *text = lua_tostring(s->lua, -1);
+	mt_log_error("%s", r == LUA_ERRMEM ? "scripts: out of memory (--script-memory)" : text ? text : "script error");
+	lua_settop(s->lua, handler - 1);
+	lua_gc(s->lua, LUA_GCCOLLECT, 0);
+	s->failed = true;
+	return false;
+}
+
+/* compile_filter(text, linktype) -> light userdata, or nil and what is wrong. */
+static int compile_filter(lua_State *L)
+{
+	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
+	struct mt_err err;
+	struct mt_filter *f = mt_filter_new(luaL_checkstring(L, 1), (uint16_t)luaL_checkinteger(L, 2), &err);
+	struct mt_filter **grown = f ? realloc(s->filters, (s->n_filters + 1) * sizeof *grown) : NULL;
+	if (!grown) {
+		mt_filter_free(f);
+		lua_pushnil(L);
+		lua_pushstring(L, f ? "out of memory" : err.text);
+		return 2;
+	}
+	s->filters = grown;
+	s->filters[s->n_filters++] = f;
+	lua_pushlightuserdata(L, f);
+	return 1;
+}
+
+/* linktype() -> that of the first interface, for filters to be checked against. */
+static int first_linktype(lua_State *L)
+{
+	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
+	lua_pushinteger(L, mt_ifaces_count(s->ifaces) ? mt_ifaces_get(s->ifaces, 0)->linktype : 1);
+	return 1;
+}
+
+/* package.loaders[1] for --lua-dir: DIR/moontap/x.lua before the module in the binary. */
+static const char lua_dir_loader[] =
+	"local dir = ...\n"
+	"table.insert(package.loaders, 1, function(name)\n"
+	"  local path = dir .. '/' .. name:gsub('%.', '/') .. '.lua'\n"
+	"  local file = io.open(path)\n"
+	"  if not file then return nil end\n"
+	"  file:close()\n"
+	"  return assert(loadfile(path))\n"
+	"end)\n";
+
+/* Room for chains of many hooks; see the measurements on trace limits in docs. */
+static const char compiler_options[] =
+	"require('jit.opt').start('maxtrace=8000', 'maxrecord=16000', 'maxsnap=2000', 'maxirconst=2000',\n"
+	"  'maxside=1000', 'maxmcode=16384', 'sizemcode=256')\n";
+
+static int open_library(struct mt_script *s, struct mt_err *err)
+{
+	lua_State *L = s->lua;
+	luaL_openlibs(L);
+	if (!may_compile()) {
+		mt_log_warn("this process may not make memory executable: scripts run interpreted, slowly");
+		luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+	}
+	if (luaL_loadstring(L, compiler_options) || lua_pcall(L, 0, 0, 0))
+		return mt_err_set(err, "LuaJIT: %s", lua_tostring(L, -1));
+	if (s->options->lua_dir) {
+		if (luaL_loadstring(L, lua_dir_loader))
+			return mt_err_set(err, "--lua-dir: %s", lua_tostring(L, -1));
+		lua_pushstring(L, s->options->lua_dir);
+		if (lua_pcall(L, 1, 0, 0))
+			return mt_err_set(err, "--lua-dir: %s", lua_tostring(L, -1));
+	}
+	lua_getglobal(L, "require");
+	lua_pushstring(L, "moontap.runtime");
+	if (lua_pcall(L, 1, 1, 0))
+		return mt_err_set(err, "Lua library: %s", lua_tostring(L, -1));
+	s->runtime = luaL_ref(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
+struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_err *err)
+{
+	struct mt_script *s = calloc(1, sizeof *s);
+	if (s) {
+		s->state = calloc(1, sizeof *s->state);
+		s->no_batch = calloc(1, sizeof *s->no_batch);
+		s->lua = luaL_newstate();
+	}
+	if (!s || !s->state || !s->no_batch || !s->lua) {
+		mt_err_set(err, "out of memory");
+		mt_script_free(s);
+		return NULL;
+	}
+	s->options = options;
+	s->ifaces = ifaces;
+	s->no_batch->decoded = 1;
+	s->state->batch = s->no_batch;
+	s->state->first_ns = s->state->clock_ns = INT64_MIN;
+	if (open_library(s, err)) {
+		mt_script_free(s);
+		return NULL;
+	}
+	s->alloc = lua_getallocf(s->lua, &s->alloc_ctx);
+	s->used = (size_t)lua_gc(s->lua, LUA_GCCOUNT, 0) * 1024;
+	s->limit = options->script_memory;
+	lua_setallocf(s->lua, limited_alloc, s);
+	return s;
+}
+
+void mt_script_free(struct mt_script *s)
+{
+	if (!s)
+		return;
+	if (s->lua) {
+		s->limit = SIZE_MAX;
+		lua_close(s->lua);
+	}
+	for (unsigned i = 0; i < s->n_filters; i++)
+		mt_filter_free(s->filters[i]);
+	free(s->filters);
+	free(s->name);
+	free(s->state);
+	free(s->no_batch);
+	free(s);
+}
+
+/* --- loading ----------------------------------------------------------------------------- */
+
+static void set_flag(lua_State *L, const char *key, bool value)
+{
+	lua_pushboolean(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static void add_word(lua_State *L, int place, const char *text, bool expression)
+{
+	lua_newtable(L);
+	lua_pushstring(L, text);
+	lua_setfield(L, -2, "text");
+	set_flag(L, "expression", expression);
+	lua_rawseti(L, -2, place);
+}
+
+/* The settings that runtime.load gets. */
+static void push_settings(struct mt_script *s, const char *extra)
+{
+	static const char *const rules[] = {
+		[MT_RULE_KEEP] = "keep", [MT_RULE_DROP] = "drop", [MT_RULE_STOP] = "stop"};
+	const struct mt_options *o = s->options;
+	lua_State *L = s->lua;
+	lua_newtable(L);
+	lua_newtable(L);
+	int n = 0;
+	for (unsigned i = 0; i < o->n_scripts; i++)
+		add_word(L, ++n, o->scripts[i].text, o->scripts[i].expression);
+	if (extra)
+		add_word(L, ++n, extra, false);
+	lua_setfield(L, -2, "scripts");
+	lua_newtable(L);
+	for (unsigned i = 0; i < o->n_named; i++) {
+		lua_pushinteger(L, (lua_Integer)i + 1);
+		lua_setfield(L, -2, o->named[i].name);
+	}
+	lua_setfield(L, -2, "outputs");
+	set_flag(L, "json", o->json);
+	set_flag(L, "live", o->any_live);
+	set_flag(L, "print_to_stderr", o->json || (o->has_output && !strcmp(o->output.path, "-")));
+	lua_pushnumber(L, (lua_Number)o->script_errors);
+	lua_setfield(L, -2, "max_errors");
+	lua_pushstring(L, MT_VERSION);
+	lua_setfield(L, -2, "version");
+	if (o->on_script_error != MT_RULE_DEFAULT) {
+		lua_pushstring(L, rules[o->on_script_error]);
+		lua_setfield(L, -2, "rule");
+	}
+	lua_pushlightuserdata(L, s);
+	lua_pushcclosure(L, compile_filter, 1);
+	lua_setfield(L, -2, "compile_filter");
+	lua_pushlightuserdata(L, s);
+	lua_pushcclosure(L, first_linktype, 1);
+	lua_setfield(L, -2, "linktype");
+}
+
+static bool flag(lua_State *L, const char *key)
+{
+	lua_getfield(L, -1, key);
+	bool value = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return value;
+}
+
+int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err)
+{
+	lua_State *L = s->lua;
+	push_function(s, "load");
+	lua_pushlightuserdata(L, s->state);
+	push_settings(s, extra);
+	if (!call(s, 2, 2))
+		return mt_err_set(err, "the scripts could not be loaded");
+	int result = 1;
+	if (lua_isnil(L, -2)) {
+		const char *why = lua_tostring(L, -1);
+		result = mt_err_set(err, "%s", why ? why : "script error");
+	} else {
+		lua_pop(L, 1);
+		lua_getfield(L, -1, "help");
+		if (lua_isstring(L, -1)) {
+			puts(lua_tostring(L, -1));
+			result = 0;
+		}
+		lua_pop(L, 1);
+		s->packet_hooks = flag(L, "packet");
+		s->segment_open = flag(L, "segment_open");
+		s->segment_close = flag(L, "segment_close");
+		s->block = flag(L, "block");
+	}
+	lua_settop(L, 0);
+	return result;
+}
+
+struct mt_hook_state *mt_script_state(struct mt_script *s)
+{
+	return s->state;
+}
+
+bool mt_script_has_packet_hooks(const struct mt_script *s)
+{
+	return s->packet_hooks;
+}
+
+bool mt_script_has_segment_open(const struct mt_script *s)
+{
+	return s->segment_open;
+}
+
+bool mt_script_has_segment_close(const struct mt_script *s)
+{
+	return s->segment_close;
+}
+
+bool mt_script_has_block(const struct mt_script *s)
+{
+	return s->block;
+}
+
+bool mt_script_failed(const struct mt_script *s)
+{
+	return s->failed;
+}
+
+/* --- hooks ------------------------------------------------------------------------------- */
+
+/* Call a function of the runtime that returns whether all is well. */
+static int call_status(struct mt_script *s, int n)
+{
+	bool good = call(s, n, 1);
+	if (good) {
+		good = lua_toboolean(s->lua, -1);
+		lua_pop(s->lua, 1);
+	}
+	s->failed |= !good;
+	return good ? 0 : -1;
+}
+
+int mt_script_start(struct mt_script *s, const json_t *sources)
+{
+	push_function(s, "start");
+	mt_lua_push_json(s->lua, sources);
+	return call_status(s, 1);
+}
+
+void mt_script_batch(struct mt_script *s)
+{
+	push_function(s, "batch");
+	if (!call(s, 0, 0))
+		s->state->action = MT_ACTION_FAIL;
+	if (s->state->action == MT_ACTION_FAIL)
+		s->failed = true;
+}
+
+int mt_script_tick(struct mt_script *s, int64_t clock_ns)
+{
+	s->state->clock_ns = clock_ns;
+	push_function(s, "tick");
+	return call_status(s, 0);
+}
+
+int mt_script_last_interval(struct mt_script *s)
+{
+	push_function(s, "last_interval");
+	return call_status(s, 0);
+}
+
+int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sources)
+{
+	s->state->batch = s->no_batch;
+	push_function(s, "stop");
+	mt_lua_push_json(s->lua, stats);
+	mt_lua_push_json(s->lua, sources);
+	return call_status(s, 2);
+}
+
+const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_view *segment)
+{
+	push_function(s, "segment_open");
+	lua_pushlightuserdata(s->lua, (void *)(uintptr_t)segment);
+	if (!call(s, 1, 1))
+		return NULL;
+	free(s->name);
+	const char *name = lua_tostring(s->lua, -1);
+	s->name = name ? strdup(name) : NULL;
+	lua_pop(s->lua, 1);
+	return s->name;
+}
+
+void mt_script_segment_close(struct mt_script *s, const json_t *line)
+{
+	push_function(s, "segment_close");
+	mt_lua_push_json(s->lua, line);
+	call(s, 1, 0);
+}
+
+void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
+{
+	lua_State *L = s->lua;
+	push_function(s, "block");
+	lua_pushlightuserdata(L, (void *)(uintptr_t)*data);
+	lua_pushnumber(L, (lua_Number)*len);
+	if (!call(s, 2, 1)) {
+		*len = 0; /* a failing script can not leak */
+		return;
+	}
+	if (lua_isstring(L, -1)) {
+		/* The string stays on the registry until the next block. */
+		*data = (const uint8_t *)lua_tolstring(L, -1, len);
+		lua_setfield(L, LUA_REGISTRYINDEX, "moontap.block");
+	} else {
+		lua_pop(L, 1);
+	}
+}
+
+json_t *mt_script_results(struct mt_script *s)
+{
+	push_function(s, "results");
+	if (!call(s, 0, 1))
+		return json_object();
+	json_t *results = mt_lua_to_json(s->lua, -1);
+	lua_pop(s->lua, 1);
+	if (!json_is_object(results)) {
+		json_decref(results);
+		results = json_object();
+	}
+	return results;
+}
+
+/* --- what others ask --------------------------------------------------------------------- */
+
+int mt_script_list_recipes(struct mt_err *err)
+{
+	lua_State *L = luaL_newstate();
+	if (!L)
+		return mt_err_set(err, "out of memory");
+	luaL_openlibs(L);
+	static const char text[] = "return require('moontap.runtime').list_recipes()";
+	int r = luaL_loadstring(L, text) || lua_pcall(L, 0, 1, 0) ? -1 : 0;
+	const char *result = lua_tostring(L, -1);
+	if (r)
+		mt_err_set(err, "recipes: %s", result ? result : "error");
+	else
+		puts(result);
+	lua_close(L);
+	return r;
+}
+
+const char *mt_script_version(void)
+{
+	return LUAJIT_VERSION;
+}
+
+void mt_script_log(int level, const char *text)
+{
+	if (level)
+		mt_log_warn("%s", text);
+	else
+		mt_log_error("%s", text);
+}

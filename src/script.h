@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * script.h - the Lua side of a run: scripts are loaded here and their hooks called.
+ *
+ * The state is made and scripts are loaded on the main thread, then everything happens on
+ * the hook thread.  C makes one protected call per batch; the loop over its packets is Lua
+ * (lua/moontap/driver.lua).
+ */
+#ifndef MT_SCRIPT_H
+#define MT_SCRIPT_H
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "abi.h"
+#include "err.h"
+#include "iface.h"
+#include "options.h"
+
+struct mt_script;
+
+/* Start LuaJIT and load the library.  NULL with err. */
+struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_err *err);
+/* Load all -l and -e (and the recipe `extra`, if not NULL).  1 loaded; 0 a NAME,help was printed
+ * and the program is done; -1 err. */
+int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err);
+void mt_script_free(struct mt_script *s);
+
+/* Shared with the driver; the flow fills in batch, from, to. */
+struct mt_hook_state *mt_script_state(struct mt_script *s);
+/* Which hooks any script has. */
+bool mt_script_has_packet_hooks(const struct mt_script *s);
+bool mt_script_has_segment_open(const struct mt_script *s);
+bool mt_script_has_segment_close(const struct mt_script *s);
+bool mt_script_has_block(const struct mt_script *s);
+
+/* Sources and outputs are open: on_start.  sources: array for run.sources, borrowed.  0, or -1:
+ * it was reported. */
+int mt_script_start(struct mt_script *s, const json_t *sources);
+/* Call the driver on state->batch[state->from .. state->to - 1].  Sets state->index and
+ * state->action; MT_ACTION_FAIL has been reported. */
+void mt_script_batch(struct mt_script *s);
+/* The stream clock went on without packets: intervals.  0, or -1: a script failed with rule stop. */
+int mt_script_tick(struct mt_script *s, int64_t clock_ns);
+/* The last interval of each script (last = true). 0 or -1. */
+int mt_script_last_interval(struct mt_script *s);
+/* on_stop with the final numbers (run.stats, run.sources).  0 or -1. */
+int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sources);
+/* Hooks of outputs; see mt_output_hooks. */
+const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_view *segment);
+void mt_script_segment_close(struct mt_script *s, const json_t *line);
+void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len);
+/* Results of recipes: {"top": …}; new reference. */
+json_t *mt_script_results(struct mt_script *s);
+/* A hook has failed with the rule stop, at any time. */
+bool mt_script_failed(const struct mt_script *s);
+/* Print the recipes that are built in, with their summaries. */
+int mt_script_list_recipes(struct mt_err *err);
+/* Version of LuaJIT in use. */
+const char *mt_script_version(void);
+
+#endif

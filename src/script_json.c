@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "script_json.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+enum { MAX_DEPTH = 32 };
+
+void mt_lua_push_json(lua_State *L, const json_t *value)
+{
+	json_t *v = (json_t *)(uintptr_t)value; /* jansson's iterators take no const */
+	luaL_checkstack(L, 4, "JSON nested too deep");
+	switch (v ? json_typeof(v) : JSON_NULL) {
+	case JSON_OBJECT: {
+		const char *key;
+		json_t *member;
+		lua_newtable(L);
+		json_object_foreach(v, key, member)
+		{
+			mt_lua_push_json(L, member);
+			lua_setfield(L, -2, key);
+		}
+		break;
+	}
+	case JSON_ARRAY:
+		lua_newtable(L);
+		for (size_t i = 0; i < json_array_size(v); i++) {
+			mt_lua_push_json(L, json_array_get(v, i));
+			lua_rawseti(L, -2, (int)i + 1);
+		}
+		break;
+	case JSON_STRING:
+		lua_pushlstring(L, json_string_value(v), json_string_length(v));
+		break;
+	case JSON_INTEGER:
+	case JSON_REAL:
+		lua_pushnumber(L, json_number_value(v));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		lua_pushboolean(L, json_is_true(v));
+		break;
+	default:
+		lua_pushnil(L);
+	}
+}
+
+static json_t *convert(lua_State *L, int index, int depth);
+
+static json_t *number(lua_Number n)
+{
+	if (!isfinite(n))
+		return json_null();
+	return n == floor(n) && fabs(n) <= 9007199254740992.0 ? json_integer((json_int_t)n) : json_real(n);
+}
+
+/* A string that is no UTF-8 (a raw address key, say) is shown as hex. */
+static json_t *string(const char *text, size_t len)
+{
+	json_t *s = json_stringn(text, len);
+	if (s)
+		return s;
+	static const char digits[] = "0123456789abcdef";
+	json_t *hex = NULL;
+	char *buffer = malloc(2 * len + 1);
+	if (buffer) {
+		for (size_t i = 0; i < len; i++) {
+			buffer[2 * i] = digits[(unsigned char)text[i] >> 4];
+			buffer[2 * i + 1] = digits[(unsigned char)text[i] & 15];
+		}
+		hex = json_stringn(buffer, 2 * len);
+		free(buffer);
+	}
+	return hex ? hex : json_null();
+}
+
+static json_t *table(lua_State *L, int index, int depth)
+{
+	size_t n = lua_objlen(L, index);
+	json_t *result = n ? json_array() : json_object();
+	if (n) {
+		for (size_t i = 1; i <= n; i++) {
+			lua_rawgeti(L, index, (int)i);
+			json_array_append_new(result, convert(L, -1, depth + 1));
+			lua_pop(L, 1);
+		}
+		return result;
+	}
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		lua_pushvalue(L, -2); /* lua_tolstring would change the key in place */
+		size_t len;
+		const char *text = lua_tolstring(L, -1, &len);
+		json_t *key = text ? string(text, len) : json_string(luaL_typename(L, -1));
+		json_object_set_new(result, json_is_string(key) ? json_string_value(key) : "?",
+		                    convert(L, -2, depth + 1));
+		json_decref(key);
+		lua_pop(L, 2);
+	}
+	return result;
+}
+
+static json_t *convert(lua_State *L, int index, int depth)
+{
+	if (index < 0)
+		index = lua_gettop(L) + 1 + index;
+	switch (lua_type(L, index)) {
+	case LUA_TNUMBER:
+		return number(lua_tonumber(L, index));
+	case LUA_TBOOLEAN:
+		return json_boolean(lua_toboolean(L, index));
+	case LUA_TSTRING: {
+		size_t len;
+		const char *text = lua_tolstring(L, index, &len);
+		return string(text, len);
+	}
+	case LUA_TTABLE:
+		if (depth >= MAX_DEPTH || !lua_checkstack(L, 6))
+			return json_null();
+		return table(L, index, depth);
+	case LUA_TNIL:
+		return json_null();
+	default: { /* cdata (64-bit numbers, addresses), userdata, functions: their text */
+		lua_getglobal(L, "tostring");
+		lua_pushvalue(L, index);
+		size_t len = 0;
+		const char *text = lua_pcall(L, 1, 1, 0) ? NULL : lua_tolstring(L, -1, &len);
+		json_t *result = text ? string(text, len) : json_null();
+		lua_pop(L, 1);
+		return result;
+	}
+	}
+}
+
+json_t *mt_lua_to_json(lua_State *L, int index)
+{
+	return convert(L, index, 0);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * script_json.h - values between Lua and JSON: run.stats, manifest lines, results of recipes.
+ */
+#ifndef MT_SCRIPT_JSON_H
+#define MT_SCRIPT_JSON_H
+#include <jansson.h>
+#include <lua.h>
+
+/* Push value as Lua tables, numbers, strings, booleans; null becomes nil.  NULL pushes nil. */
+void mt_lua_push_json(lua_State *L, const json_t *value);
+/* The value at index as JSON.  A table with the keys 1..n is an array (an empty one an object);
+ * other keys become strings; what JSON can not hold (functions, NaN) becomes its text or
+ * null; tables deeper than 32 become null.  New reference, never NULL. */
+json_t *mt_lua_to_json(lua_State *L, int index);
+
+#endif
