@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "linktype.h"
+
 struct program {
 	struct bpf_program code;
 	uint16_t linktype;
@@ -25,28 +27,9 @@ struct mt_filter {
 	unsigned last;
 };
 
-/* LINKTYPE_ values of files and DLT_ values of libpcap are the same but for some old ones. */
-static int to_dlt(uint16_t linktype)
-{
-	switch (linktype) {
-	case 100:
-		return DLT_ATM_RFC1483;
-	case 101:
-		return DLT_RAW;
-	case 102:
-		return DLT_SLIP_BSDOS;
-	case 103:
-		return DLT_PPP_BSDOS;
-	case 106:
-		return DLT_ATM_CLIP;
-	default:
-		return linktype;
-	}
-}
-
 static int compile(const char *text, uint16_t linktype, struct bpf_program *code, struct mt_err *err)
 {
-	pcap_t *p = pcap_open_dead(to_dlt(linktype), MT_MAX_CAPLEN);
+	pcap_t *p = pcap_open_dead(mt_linktype_to_dlt(linktype), MT_MAX_CAPLEN);
 	if (!p)
 		return mt_err_set(err, "out of memory for a filter");
 	int result = pcap_compile(p, code, text, 1, PCAP_NETMASK_UNKNOWN);

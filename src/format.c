@@ -11,27 +11,27 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 	return a > UINT64_MAX - 1 - b ? UINT64_MAX - 1 : a + b; /* UINT64_MAX means unknown */
 }
 
-static struct mt_format_loss *find_loss(struct mt_format *f, uint32_t iface)
+static struct mt_parser_loss *find_loss(struct mt_parser *f, uint32_t iface)
 {
 	for (unsigned i = 0; i < f->n_losses; i++)
 		if (f->losses[i].iface == iface)
 			return &f->losses[i];
-	struct mt_format_loss *list = realloc(f->losses, (f->n_losses + 1) * sizeof *list);
+	struct mt_parser_loss *list = realloc(f->losses, (f->n_losses + 1) * sizeof *list);
 	if (!list)
 		return NULL;
 	f->losses = list;
-	list[f->n_losses] = (struct mt_format_loss){.iface = iface};
+	list[f->n_losses] = (struct mt_parser_loss){.iface = iface};
 	return &list[f->n_losses++];
 }
 
-int mt_format_add_loss(struct mt_format *f, uint32_t iface, uint64_t packets, struct mt_err *err)
+int mt_parser_add_loss(struct mt_parser *f, uint32_t iface, uint64_t packets, struct mt_err *err)
 {
 	struct mt_iface *entry = mt_ifaces_get(f->ifaces, iface);
 	if (entry->dropped == UINT64_MAX)
 		entry->dropped = 0;
 	if (!packets)
 		return 0;
-	struct mt_format_loss *loss = find_loss(f, iface);
+	struct mt_parser_loss *loss = find_loss(f, iface);
 	if (!loss)
 		return mt_err_set(err, "out of memory for interface statistics");
 	uint64_t before = entry->dropped;
@@ -40,14 +40,14 @@ int mt_format_add_loss(struct mt_format *f, uint32_t iface, uint64_t packets, st
 	return 0;
 }
 
-void mt_format_undo_losses(struct mt_format *f)
+void mt_parser_undo_losses(struct mt_parser *f)
 {
 	for (unsigned i = 0; i < f->n_losses; i++)
 		mt_ifaces_get(f->ifaces, f->losses[i].iface)->dropped -= f->losses[i].packets;
 	f->n_losses = 0;
 }
 
-struct mt_iface *mt_format_add_iface(struct mt_format *f, uint32_t number, uint16_t linktype, uint32_t snaplen,
+struct mt_iface *mt_parser_add_iface(struct mt_parser *f, uint32_t number, uint16_t linktype, uint32_t snaplen,
                                      const char *name, const char *description, struct mt_err *err)
 {
 	struct mt_iface *iface =
@@ -62,14 +62,14 @@ struct mt_iface *mt_format_add_iface(struct mt_format *f, uint32_t number, uint1
 	return iface;
 }
 
-uint16_t mt_format_linktype(uint32_t field)
+uint16_t mt_parser_linktype(uint32_t field)
 {
 	uint16_t linktype = (uint16_t)field;
 	/* DLT_RAW is 12 on most systems and 14 on OpenBSD; LINKTYPE_RAW is 101. */
 	return linktype == 12 || linktype == 14 ? 101 : linktype;
 }
 
-void mt_format_free(struct mt_format *f)
+void mt_parser_free(struct mt_parser *f)
 {
 	if (!f)
 		return;

@@ -21,27 +21,27 @@ enum mt_parse {
 	MT_PARSE_OK = 1 /* header: done; packets: as many as there was room for */
 };
 
-struct mt_format;
+struct mt_parser;
 
-struct mt_format_ops {
+struct mt_parser_ops {
 	const char *name;
-	size_t size; /* of the parser's own struct, which begins with struct mt_format */
+	size_t size; /* of the parser's own struct, which begins with struct mt_parser */
 	/* Could these first bytes of a file be of this format? */
 	bool (*detect)(const uint8_t *p, size_t avail);
 	/* Read the file header. */
-	enum mt_parse (*header)(struct mt_format *f, const uint8_t *p, size_t avail, bool at_end, size_t *used,
+	enum mt_parse (*header)(struct mt_parser *f, const uint8_t *p, size_t avail, bool at_end, size_t *used,
 	                        size_t *want, struct mt_err *err);
 	/* Parse up to max packets into out; *n is how many.  max 0: only what stands before the
 	 * next packet.  *used may be larger than avail: that much is to be skipped unread. */
-	enum mt_parse (*parse)(struct mt_format *f, const uint8_t *p, size_t avail, bool at_end,
+	enum mt_parse (*parse)(struct mt_parser *f, const uint8_t *p, size_t avail, bool at_end,
 	                       struct mt_packet *out, unsigned max, unsigned *n, size_t *used, size_t *want,
 	                       struct mt_err *err);
-	void (*clear)(struct mt_format *f); /* free what the parser allocated; may be NULL */
+	void (*clear)(struct mt_parser *f); /* free what the parser allocated; may be NULL */
 };
 
 /* What all parsers share. */
-struct mt_format {
-	const struct mt_format_ops *ops;
+struct mt_parser {
+	const struct mt_parser_ops *ops;
 	struct mt_ifaces *ifaces;
 	uint32_t group;
 	const char *label;       /* of the source, for warnings; borrowed */
@@ -50,25 +50,25 @@ struct mt_format {
 	bool microseconds;       /* a pcap file with microsecond stamps */
 	/* Losses that this parser added to interfaces, so that they can be taken back when the
 	 * file is read again from its start. */
-	struct mt_format_loss {
+	struct mt_parser_loss {
 		uint32_t iface;
 		uint64_t packets;
 	} * losses;
 	unsigned n_losses;
 };
 
-extern const struct mt_format_ops mt_format_pcap, mt_format_pcapng, mt_format_erf;
+extern const struct mt_parser_ops mt_parser_pcap, mt_parser_pcapng, mt_parser_erf;
 
 /* Count packets as lost by the capturing system.  0, or -1: out of memory. */
-int mt_format_add_loss(struct mt_format *f, uint32_t iface, uint64_t packets, struct mt_err *err);
+int mt_parser_add_loss(struct mt_parser *f, uint32_t iface, uint64_t packets, struct mt_err *err);
 /* Take back all that was added. */
-void mt_format_undo_losses(struct mt_format *f);
+void mt_parser_undo_losses(struct mt_parser *f);
 /* Add an interface and note the first link type. NULL with err. */
-struct mt_iface *mt_format_add_iface(struct mt_format *f, uint32_t number, uint16_t linktype, uint32_t snaplen,
+struct mt_iface *mt_parser_add_iface(struct mt_parser *f, uint32_t number, uint16_t linktype, uint32_t snaplen,
                                      const char *name, const char *description, struct mt_err *err);
 /* Link type as written in a file to a LINKTYPE_ value: some writers put in their platform's DLT. */
-uint16_t mt_format_linktype(uint32_t field);
-void mt_format_free(struct mt_format *f);
+uint16_t mt_parser_linktype(uint32_t field);
+void mt_parser_free(struct mt_parser *f);
 
 static inline uint16_t mt_load16(const uint8_t *p, bool swap)
 {

@@ -45,7 +45,7 @@ static const uint16_t linktypes[] = {LINK_ETHERNET, LINK_PPP_HDLC, LINK_C_HDLC, 
 enum { N_LINKTYPES = sizeof linktypes / sizeof *linktypes, PORTS = 4 };
 
 struct erf {
-	struct mt_format base;
+	struct mt_parser base;
 	uint32_t ids[PORTS][N_LINKTYPES]; /* interface table index + 1; 0: not seen */
 };
 
@@ -104,7 +104,7 @@ static bool erf_detect(const uint8_t *p, size_t avail)
 	return seen > 0;
 }
 
-static enum mt_parse erf_header(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse erf_header(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                 size_t *used, size_t *want, struct mt_err *err)
 {
 	(void)base;
@@ -182,7 +182,7 @@ static int packet_iface(struct erf *f, uint8_t port, unsigned kind, uint32_t *id
 	uint32_t *slot = &f->ids[port][kind];
 	if (!*slot) {
 		struct mt_iface *iface =
-		        mt_format_add_iface(&f->base, port, linktypes[kind], 0, NULL, NULL, err);
+		        mt_parser_add_iface(&f->base, port, linktypes[kind], 0, NULL, NULL, err);
 		if (!iface)
 			return -1;
 		*slot = iface->id + 1;
@@ -217,7 +217,7 @@ static int parse_record(struct erf *f, const uint8_t *p, size_t rlen, size_t hea
 		out->wirelen = wlen > fcs ? wlen - fcs : 0;
 		out->caplen = min_u32((uint32_t)(rlen - header - pad), out->wirelen);
 	}
-	if (is_loss_counter(type) && mt_format_add_loss(&f->base, out->iface, mt_load16(p + 12, BIG), err))
+	if (is_loss_counter(type) && mt_parser_add_loss(&f->base, out->iface, mt_load16(p + 12, BIG), err))
 		return -1;
 	f->base.packets++;
 	return 1;
@@ -259,7 +259,7 @@ static enum mt_parse check_record(const struct erf *f, const uint8_t *p, size_t 
 	return MT_PARSE_OK;
 }
 
-static enum mt_parse erf_parse(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse erf_parse(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                struct mt_packet *out, unsigned max, unsigned *n, size_t *used, size_t *want,
                                struct mt_err *err)
 {
@@ -285,7 +285,7 @@ static enum mt_parse erf_parse(struct mt_format *base, const uint8_t *p, size_t 
 	return result;
 }
 
-const struct mt_format_ops mt_format_erf = {
+const struct mt_parser_ops mt_parser_erf = {
         .name = "ERF",
         .size = sizeof(struct erf),
         .detect = erf_detect,

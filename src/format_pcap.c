@@ -20,7 +20,7 @@ enum {
 };
 
 struct pcap {
-	struct mt_format base;
+	struct mt_parser base;
 	bool swap, nanoseconds, modified;
 	uint8_t lengths; /* 0: captured length first; 1: second; 2: the smaller one is it */
 	uint32_t iface;
@@ -48,7 +48,7 @@ static int check_version(struct pcap *f, uint16_t major, uint16_t minor, struct 
 	return 0;
 }
 
-static enum mt_parse pcap_header(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse pcap_header(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                  size_t *used, size_t *want, struct mt_err *err)
 {
 	struct pcap *f = (struct pcap *)base;
@@ -71,9 +71,9 @@ static enum mt_parse pcap_header(struct mt_format *base, const uint8_t *p, size_
 	if (check_version(f, mt_load16(p + 4, f->swap), mt_load16(p + 6, f->swap), err))
 		return MT_PARSE_ERROR;
 	/* The upper bits are reserved, or say how long a frame check sequence is. */
-	f->linktype = mt_format_linktype(mt_load32(p + 20, f->swap));
+	f->linktype = mt_parser_linktype(mt_load32(p + 20, f->swap));
 	uint32_t snaplen = mt_load32(p + 16, f->swap);
-	struct mt_iface *iface = mt_format_add_iface(base, 0, f->linktype, snaplen, NULL, NULL, err);
+	struct mt_iface *iface = mt_parser_add_iface(base, 0, f->linktype, snaplen, NULL, NULL, err);
 	if (!iface)
 		return MT_PARSE_ERROR;
 	f->iface = iface->id;
@@ -186,7 +186,7 @@ static enum mt_parse explain_stop(const struct pcap *f, const uint8_t *p, size_t
 	return MT_PARSE_MORE;
 }
 
-static enum mt_parse pcap_parse(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse pcap_parse(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                 struct mt_packet *out, unsigned max, unsigned *n, size_t *used, size_t *want,
                                 struct mt_err *err)
 {
@@ -200,7 +200,7 @@ static enum mt_parse pcap_parse(struct mt_format *base, const uint8_t *p, size_t
 	return explain_stop(f, stop, avail - *used, at_end, want, err);
 }
 
-const struct mt_format_ops mt_format_pcap = {
+const struct mt_parser_ops mt_parser_pcap = {
         .name = "pcap",
         .size = sizeof(struct pcap),
         .detect = pcap_detect,

@@ -49,7 +49,7 @@ struct interface {
 };
 
 struct pcapng {
-	struct mt_format base;
+	struct mt_parser base;
 	bool swap;
 	bool trailer_due; /* the body of a skipped block is over, its trailing length comes next */
 	uint32_t skipped_length;
@@ -221,7 +221,7 @@ static int parse_interface(struct pcapng *f, const struct block *b, struct mt_er
 	if (b->len < 8)
 		return mt_err_set(err, "interface %u: description block of %zu bytes, expected at least 20",
 		                  f->n_interfaces, b->len + BLOCK_MIN);
-	struct interface i = {.linktype = mt_format_linktype(mt_load16(b->body, f->swap)),
+	struct interface i = {.linktype = mt_parser_linktype(mt_load16(b->body, f->swap)),
 	                      .snaplen = mt_load32(b->body + 4, f->swap)};
 	set_resolution(&i, 6);
 	char *name = NULL, *description = NULL;
@@ -229,7 +229,7 @@ static int parse_interface(struct pcapng *f, const struct block *b, struct mt_er
 	if (result == 0)
 		result = grow_interfaces(f, err);
 	if (result == 0) {
-		struct mt_iface *entry = mt_format_add_iface(&f->base, f->n_interfaces, i.linktype, i.snaplen,
+		struct mt_iface *entry = mt_parser_add_iface(&f->base, f->n_interfaces, i.linktype, i.snaplen,
 		                                             name, description, err);
 		if (entry) {
 			i.id = entry->id;
@@ -249,7 +249,7 @@ static int count_drops(struct pcapng *f, struct interface *i, struct mt_err *err
 	uint64_t total = i->drops_reported > i->drops_noted ? i->drops_reported : i->drops_noted;
 	uint64_t before = i->drops_counted;
 	i->drops_counted = total > before ? total : before;
-	return mt_format_add_loss(&f->base, i->id, i->drops_counted - before, err);
+	return mt_parser_add_loss(&f->base, i->id, i->drops_counted - before, err);
 }
 
 static uint64_t add_saturating(uint64_t a, uint64_t b)
@@ -495,7 +495,7 @@ static enum mt_parse skipped_trailer(struct pcapng *f, const uint8_t *p, size_t 
 	return MT_PARSE_OK;
 }
 
-static enum mt_parse pcapng_parse(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse pcapng_parse(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                   struct mt_packet *out, unsigned max, unsigned *n, size_t *used, size_t *want,
                                   struct mt_err *err)
 {
@@ -535,7 +535,7 @@ static enum mt_parse pcapng_parse(struct mt_format *base, const uint8_t *p, size
 }
 
 /* The section header; what follows is parse's. */
-static enum mt_parse pcapng_header(struct mt_format *base, const uint8_t *p, size_t avail, bool at_end,
+static enum mt_parse pcapng_header(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
                                    size_t *used, size_t *want, struct mt_err *err)
 {
 	struct pcapng *f = (struct pcapng *)base;
@@ -551,12 +551,12 @@ static enum mt_parse pcapng_header(struct mt_format *base, const uint8_t *p, siz
 	return result;
 }
 
-static void pcapng_clear(struct mt_format *base)
+static void pcapng_clear(struct mt_parser *base)
 {
 	free(((struct pcapng *)base)->interfaces);
 }
 
-const struct mt_format_ops mt_format_pcapng = {
+const struct mt_parser_ops mt_parser_pcapng = {
         .name = "pcapng",
         .size = sizeof(struct pcapng),
         .detect = pcapng_detect,

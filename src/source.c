@@ -165,6 +165,26 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
 	return MT_OK;
 }
 
+enum mt_read mt_source_room(struct mt_source *s, size_t len, uint8_t **room, struct mt_err *err)
+{
+	struct mt_chunk *old;
+	if (!s->ring.current || s->ring.current->size - s->copied < len) {
+		if (s->run_n) /* they point into the current chunk and are in no batch yet */
+			return MT_WAIT;
+		int next = mt_chunk_ring_next(&s->ring, len, &old, &s->wait_batch);
+		if (next < 0)
+			mt_err_set(err, "out of memory for a buffer of %zu bytes", len);
+		if (next != 1)
+			return next < 0 ? MT_ERROR : MT_FULL;
+		s->copied = 0;
+	}
+	*room = s->ring.current->data + s->copied;
+	s->copied += (len + 7) & ~(size_t)7;
+	if (s->copied > s->ring.current->size)
+		s->copied = s->ring.current->size;
+	return MT_OK;
+}
+
 void mt_source_close(struct mt_source *s)
 {
 	bool untouched = !s->taken && s->run_pos == 0;
@@ -173,6 +193,7 @@ void mt_source_close(struct mt_source *s)
 		mt_chunk_ring_discard(&s->ring);
 	else
 		mt_chunk_ring_close(&s->ring);
+	s->copied = 0;
 	reset(s);
 }
 

@@ -94,7 +94,9 @@ struct mt_source {
 	unsigned index;          /* place on the command line, decides equal times */
 	uint64_t wait_batch;     /* after MT_FULL */
 	int wait_ms;             /* after MT_WAIT without a descriptor: try again after this long */
-	int64_t arrived_ms;      /* monotonic time when the run was filled (live only, else 0) */
+	bool has_first;          /* a parked file: it has packets, the first at first_ns */
+	int64_t first_ns;
+	int64_t arrived_ms; /* monotonic time when the run was filled (live only, else 0) */
 
 	/* the backend's side */
 	const struct mt_source_ops *ops;
@@ -115,6 +117,7 @@ struct mt_source {
 	bool parkable;            /* a regular file: may be closed and opened again */
 	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */
 	uint64_t kernel_drops;    /* as of the last query; UINT64_MAX unknown */
+	size_t copied;            /* bytes used of the current chunk, by backends that copy packets */
 	uint32_t snaplen;         /* cut packets to this; at least MT_MAX_CAPLEN: never */
 	bool touched;             /* offset, snap length, filter, --from or --to are in force */
 	bool taken;               /* since it was opened, packets of it were handed on */
@@ -141,6 +144,10 @@ void mt_source_free(struct mt_source *s);
 int mt_source_fd(struct mt_source *s);
 /* Fresh number of packets lost before they reached the program; UINT64_MAX: unknown. */
 uint64_t mt_source_kernel_drops(struct mt_source *s);
+
+/* For backends: room for len bytes of a packet that has to be copied, at *room.  MT_OK; MT_WAIT
+ * if the packets in the run have to be handed on first; MT_FULL; MT_ERROR. */
+enum mt_read mt_source_room(struct mt_source *s, size_t len, uint8_t **room, struct mt_err *err);
 
 extern const struct mt_source_ops mt_source_file, mt_source_pcap, mt_source_trace;
 

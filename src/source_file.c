@@ -19,7 +19,7 @@ enum { FOLLOW_MS = 50, SNIFF_BYTES = 128, SKIP_BUFFER = 64 << 10 };
 
 struct file {
 	struct mt_stream *stream;
-	struct mt_format *format; /* NULL until it is known */
+	struct mt_parser *format; /* NULL until it is known */
 	size_t pos, end;          /* the window in the current chunk */
 	uint64_t skip;            /* bytes to pass over before the next ones count */
 	bool at_end;
@@ -126,28 +126,28 @@ static bool is_named_erf(const char *name)
 	return ends_in(name, len, ".erf");
 }
 
-static const struct mt_format_ops *forced_format(const struct mt_source_spec *spec)
+static const struct mt_parser_ops *forced_format(const struct mt_source_spec *spec)
 {
 	if (!spec->format)
 		return NULL;
 	if (strcmp(spec->format, "erf") == 0)
-		return &mt_format_erf;
-	return strcmp(spec->format, "pcapng") == 0 ? &mt_format_pcapng : &mt_format_pcap;
+		return &mt_parser_erf;
+	return strcmp(spec->format, "pcapng") == 0 ? &mt_parser_pcapng : &mt_parser_pcap;
 }
 
-static const struct mt_format_ops *detect_format(const struct mt_source *s, const uint8_t *p, size_t len)
+static const struct mt_parser_ops *detect_format(const struct mt_source *s, const uint8_t *p, size_t len)
 {
-	const struct mt_format_ops *forced = forced_format(&s->spec);
+	const struct mt_parser_ops *forced = forced_format(&s->spec);
 	/* libtrace's "pcap:" reads pcapng no more than "pcapng:" reads pcap; be kind to both. */
 	if (forced &&
-	    (forced == &mt_format_erf || !(mt_format_pcap.detect(p, len) || mt_format_pcapng.detect(p, len))))
+	    (forced == &mt_parser_erf || !(mt_parser_pcap.detect(p, len) || mt_parser_pcapng.detect(p, len))))
 		return forced;
-	if (mt_format_pcap.detect(p, len))
-		return &mt_format_pcap;
-	if (mt_format_pcapng.detect(p, len))
-		return &mt_format_pcapng;
-	if (is_named_erf(s->spec.target) || mt_format_erf.detect(p, len))
-		return &mt_format_erf;
+	if (mt_parser_pcap.detect(p, len))
+		return &mt_parser_pcap;
+	if (mt_parser_pcapng.detect(p, len))
+		return &mt_parser_pcapng;
+	if (is_named_erf(s->spec.target) || mt_parser_erf.detect(p, len))
+		return &mt_parser_erf;
 	return NULL;
 }
 
@@ -163,7 +163,7 @@ static int unknown_format(const struct mt_source *s, const uint8_t *p, size_t le
 	                  hex, s->spec.target);
 }
 
-static int new_format(struct mt_source *s, const struct mt_format_ops *ops, struct mt_err *err)
+static int new_format(struct mt_source *s, const struct mt_parser_ops *ops, struct mt_err *err)
 {
 	struct file *f = s->impl;
 	f->format = calloc(1, ops->size);
@@ -180,7 +180,7 @@ static int new_format(struct mt_source *s, const struct mt_format_ops *ops, stru
 /* pcap and pcapng tell themselves in four bytes, ERF needs some records. */
 static size_t sniff_bytes(const uint8_t *p, size_t len)
 {
-	return len < 4 || mt_format_pcap.detect(p, len) || mt_format_pcapng.detect(p, len) ? 4 : SNIFF_BYTES;
+	return len < 4 || mt_parser_pcap.detect(p, len) || mt_parser_pcapng.detect(p, len) ? 4 : SNIFF_BYTES;
 }
 
 static int find_format(struct mt_source *s, struct mt_err *err)
@@ -193,8 +193,8 @@ static int find_format(struct mt_source *s, struct mt_err *err)
 		want = sniff_bytes(s->ring.current->data, f->end);
 	} while (f->end < want && !f->at_end);
 	const uint8_t *p = s->ring.current->data;
-	const struct mt_format_ops *ops =
-	        f->end || forced_format(&s->spec) == &mt_format_erf || is_named_erf(s->spec.target)
+	const struct mt_parser_ops *ops =
+	        f->end || forced_format(&s->spec) == &mt_parser_erf || is_named_erf(s->spec.target)
 	                ? detect_format(s, p, f->end)
 	                : NULL;
 	return ops ? new_format(s, ops, err) : unknown_format(s, p, f->end, err);
@@ -283,7 +283,7 @@ static int file_open(struct mt_source *s, struct mt_err *err)
 	f->stream = mt_stream_open(s->spec.target, s->spec.follow, err);
 	if (!f->stream || find_format(s, err) || read_header(s, err))
 		return -1;
-	if (f->format->ops != &mt_format_erf && read_preamble(s, err))
+	if (f->format->ops != &mt_parser_erf && read_preamble(s, err))
 		return -1;
 	file_facts(s);
 	return 0;
@@ -329,8 +329,8 @@ static void file_close(struct mt_source *s)
 		return;
 	/* Losses of a file that will be read again from its start must not count twice. */
 	if (f->format && !s->taken && !s->ended)
-		mt_format_undo_losses(f->format);
-	mt_format_free(f->format);
+		mt_parser_undo_losses(f->format);
+	mt_parser_free(f->format);
 	mt_stream_close(f->stream);
 	free(f);
 	s->impl = NULL;

@@ -124,7 +124,7 @@ static ssize_t raw_read(struct mt_stream *s, uint8_t *buffer, size_t size, struc
 
 static int start_decoder(struct mt_stream *s, struct mt_err *err)
 {
-	const struct mt_codec_ops *codec = mt_codec_detect(s->head, s->head_len);
+	const struct mt_decoder_ops *codec = mt_decoder_detect(s->head, s->head_len);
 	s->sniffed = true;
 	if (!codec)
 		return 0;
@@ -140,7 +140,7 @@ static int start_decoder(struct mt_stream *s, struct mt_err *err)
 /* Read the first bytes until the codec is clear. 1, 0 nothing there, -1, MT_STREAM_WAIT. */
 static ssize_t sniff(struct mt_stream *s, struct mt_err *err)
 {
-	while (s->head_len < MT_CODEC_MAGIC) {
+	while (s->head_len < MT_DECODER_MAGIC) {
 		ssize_t n = raw_read(s, s->head + s->head_len, sizeof s->head - s->head_len, err);
 		if (n == 0)
 			break;

@@ -48,7 +48,7 @@ struct mt_decode_buffers {
 	bool at_end; /* no more input will come */
 };
 
-struct mt_codec_ops {
+struct mt_decoder_ops {
 	const char *name;
 	const char *magic;
 	size_t magic_len;
@@ -58,12 +58,12 @@ struct mt_codec_ops {
 	void (*close)(struct mt_decoder *d);
 };
 
-enum { MT_CODEC_MAGIC = 6 }; /* bytes that tell every codec */
+enum { MT_DECODER_MAGIC = 6 }; /* bytes that tell every codec */
 
 /* The codec of a file that begins with these bytes, or NULL: none. */
-const struct mt_codec_ops *mt_codec_detect(const uint8_t *head, size_t len);
+const struct mt_decoder_ops *mt_decoder_detect(const uint8_t *head, size_t len);
 /* NULL: out of memory.  label (borrowed) names the source in warnings. */
-struct mt_decoder *mt_decoder_new(const struct mt_codec_ops *ops, const char *label);
+struct mt_decoder *mt_decoder_new(const struct mt_decoder_ops *ops, const char *label);
 int mt_decoder_run(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err);
 void mt_decoder_free(struct mt_decoder *d);
 

@@ -23,7 +23,7 @@
 enum { XZ_MEMORY = 160 << 20, ZSTD_WINDOW_LOG = 27, SHORTEST_HEADER = 5 };
 
 struct mt_decoder {
-	const struct mt_codec_ops *ops;
+	const struct mt_decoder_ops *ops;
 	const char *label;
 	bool in_member;   /* between the first and the last byte of a member */
 	unsigned members; /* begun so far */
@@ -308,7 +308,7 @@ static int bzip2_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struc
 
 /* --- all of them ----------------------------------------------------------------------- */
 
-static const struct mt_codec_ops codecs[] = {
+static const struct mt_decoder_ops codecs[] = {
         {"gzip", "\x1f\x8b", 2, gzip_open, gzip_decode, gzip_close},
         {"zstd", "\x28\xb5\x2f\xfd", 4, zstd_open, zstd_decode, zstd_close},
         {"lz4", "\x04\x22\x4d\x18", 4, lz4_open, lz4_decode, lz4_close},
@@ -316,7 +316,7 @@ static const struct mt_codec_ops codecs[] = {
         {"bzip2", "BZh", 3, bzip2_open, bzip2_decode, bzip2_close},
 };
 
-const struct mt_codec_ops *mt_codec_detect(const uint8_t *head, size_t len)
+const struct mt_decoder_ops *mt_decoder_detect(const uint8_t *head, size_t len)
 {
 	for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
 		if (len >= codecs[i].magic_len && memcmp(head, codecs[i].magic, codecs[i].magic_len) == 0)
@@ -327,7 +327,7 @@ const struct mt_codec_ops *mt_codec_detect(const uint8_t *head, size_t len)
 	return NULL;
 }
 
-struct mt_decoder *mt_decoder_new(const struct mt_codec_ops *ops, const char *label)
+struct mt_decoder *mt_decoder_new(const struct mt_decoder_ops *ops, const char *label)
 {
 	struct mt_decoder *d = calloc(1, sizeof *d);
 	if (!d)
