@@ -19,42 +19,43 @@
 #include "iface.h"
 
 enum mt_format {
-	MT_FORMAT_AUTO,   /* pcap, or pcapng when link types differ: resolved before opening */
+	MT_FORMAT_AUTO, /* pcap, or pcapng when link types differ: resolved before opening */
 	MT_FORMAT_PCAP,
 	MT_FORMAT_PCAPNG,
 	MT_FORMAT_ERF,
-	MT_FORMAT_TRACE   /* a libtrace output URI: libtrace encodes and writes */
+	MT_FORMAT_TRACE /* a libtrace output URI: libtrace encodes and writes */
 };
 
 enum mt_codec_id { MT_CODEC_NONE, MT_CODEC_GZIP, MT_CODEC_ZSTD, MT_CODEC_LZ4, MT_CODEC_XZ, MT_CODEC_BZ2 };
 
 struct mt_segment_config {
-	uint64_t rotate_seconds;  /* -G; 0: off */
-	uint64_t rotate_bytes;    /* -S; 0: off */
-	uint64_t rotate_packets;  /* -P; 0: off */
-	bool utc;                 /* -U */
-	const char *name;         /* --name template, or NULL */
+	uint64_t rotate_seconds;   /* -G; 0: off */
+	uint64_t rotate_bytes;     /* -S; 0: off */
+	uint64_t rotate_packets;   /* -P; 0: off */
+	bool utc;                  /* -U */
+	const char *name;          /* --name template, or NULL */
 	const char *sequence_file; /* -N, or NULL */
-	const char *extension;    /* --file-ext, or NULL: follows format and codec */
-	const char *watchfile;    /* -W, or NULL */
-	uint64_t keep_files;      /* --keep-files; 0: all */
-	uint64_t keep_bytes;      /* --keep-bytes; 0: all */
-	const char *on_close;     /* --on-close command, or NULL */
-	bool sha256;              /* --sha256 */
-	bool manifest;            /* write manifest.jsonl */
-	bool live;                /* some source is live: empty segments, clock rotation */
-	const char *run_id;       /* the manifest's "run" */
+	const char *extension;     /* --file-ext, or NULL: follows format and codec */
+	const char *watchfile;     /* -W, or NULL */
+	uint64_t keep_files;       /* --keep-files; 0: all */
+	uint64_t keep_bytes;       /* --keep-bytes; 0: all */
+	const char *on_close;      /* --on-close command, or NULL */
+	bool sha256;               /* --sha256 */
+	bool manifest;             /* write manifest.jsonl */
+	bool live;                 /* some source is live: empty segments, clock rotation */
+	const char *run_id;        /* the manifest's "run" */
 };
 
 struct mt_output_config {
-	const char *name;       /* of --out; "" for the default output */
-	const char *path;       /* file, "-", URI, or the folder of segments */
-	bool segmented;         /* -B */
-	enum mt_format format;  /* not MT_FORMAT_AUTO */
-	bool microseconds;      /* pcap: write microsecond stamps */
-	uint16_t linktype;      /* pcap: of the file header; 0xffff: of the first packet, Ethernet if there is none */
+	const char *name;      /* of --out; "" for the default output */
+	const char *path;      /* file, "-", URI, or the folder of segments */
+	bool segmented;        /* -B */
+	enum mt_format format; /* not MT_FORMAT_AUTO */
+	bool microseconds;     /* pcap: write microsecond stamps */
+	uint16_t
+	        linktype; /* pcap: of the file header; 0xffff: of the first packet, Ethernet if there is none */
 	enum mt_codec_id codec;
-	int level;              /* -z; -1: the codec's default */
+	int level; /* -z; -1: the codec's default */
 	bool overwrite;
 	uint32_t snaplen;       /* snap length to put into headers */
 	uint32_t write_snaplen; /* --write-snaplen: cut when written; 0: off */
@@ -97,10 +98,15 @@ struct mt_output *mt_output_open(const struct mt_output_config *config, const st
 /* Write those of packets[0..n-1] whose verdict is `verdict`, rotating where a trigger says so.
  * A packet that the format can not take gets the verdict MT_VERDICT_UNWRITABLE and is
  * reported once.  0, or -1: the output failed, err says how; it takes nothing more. */
-int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict, struct mt_err *err);
+int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
+                    struct mt_err *err);
 /* Would mt_output_write call a hook (rotation, full block with a block hook) before or while
  * it takes this packet? */
 bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *packet);
+/* Do now, and call the hooks for, what mt_output_needs_hook announces for the packet: rotate,
+ * open the segment that it goes to, send a full block on.  Afterwards needs_hook is false for
+ * it.  0 or -1. */
+int mt_output_prepare(struct mt_output *o, const struct mt_packet *packet, struct mt_err *err);
 /* Close the segment and let the next packet open another.  reason: "signal" or "script".  An
  * empty segment stays open.  0 or -1. */
 int mt_output_rotate(struct mt_output *o, const char *reason, struct mt_err *err);
@@ -121,6 +127,10 @@ json_t *mt_output_json(const struct mt_output *o);
 json_t *mt_output_segments_json(const struct mt_output *o);
 /* Set by a signal handler's thread: gives up a wait for a watchfile or a stuck command. */
 void mt_output_interrupt(struct mt_output *o);
+
+/* Something went wrong that did not end the output (exit status 3): a pipe command failed while
+ * live, a packet could not be written in the format, a manifest line was lost. */
+bool mt_output_failed(const struct mt_output *o);
 
 /* Format and codec by the ending of a file name (".pcap.gz"): MT_FORMAT_AUTO if it tells none.
  * codec may be set although the format is not. */

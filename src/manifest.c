@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * manifest.c - see manifest.h.  Lines have some hundred bytes to some kilobytes.
+ */
+#include "manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "units.h"
+
+json_t *mt_json_text(const char *text)
+{
+	json_t *j = json_string(text);
+	if (j)
+		return j;
+	char *copy = strdup(text);
+	if (!copy)
+		return json_null();
+	for (char *p = copy; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	j = json_string(copy);
+	free(copy);
+	return j ? j : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? mt_json_text(text) : json_null();
+}
+
+static json_t *time_or_null(int64_t ns)
+{
+	char text[MT_TIME_TEXT];
+	return ns == INT64_MIN || ns == INT64_MAX ? json_null() : json_string(mt_format_time_utc(ns, text));
+}
+
+static json_t *number(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+json_t *mt_manifest_line(const struct mt_manifest_entry *e)
+{
+	json_t *j = json_object();
+	json_object_set_new(j, "v", json_integer(1));
+	json_object_set_new(j, "run", text_or_null(e->run));
+	json_object_set_new(j, "output", text_or_null(e->output));
+	json_object_set_new(j, "seq", e->seq ? number(e->seq) : json_null());
+	json_object_set_new(j, "file", text_or_null(e->file));
+	json_object_set_new(j, "start", time_or_null(e->start_ns));
+	json_object_set_new(j, "end", time_or_null(e->end_ns));
+	json_object_set_new(j, "first_ts", time_or_null(e->packets ? e->first_ns : INT64_MIN));
+	json_object_set_new(j, "last_ts", time_or_null(e->packets ? e->last_ns : INT64_MIN));
+	json_object_set_new(j, "packets", number(e->packets));
+	json_object_set_new(j, "captured_bytes", number(e->captured_bytes));
+	json_object_set_new(j, "wire_bytes", number(e->wire_bytes));
+	json_object_set_new(j, "file_bytes", number(e->file_bytes));
+	json_object_set_new(j, "reason", text_or_null(e->reason));
+	json_object_set_new(j, "format", text_or_null(e->format));
+	json_object_set_new(j, "linktypes", e->linktypes ? e->linktypes : json_array());
+	json_object_set_new(j, "snaplen", number(e->snaplen));
+	json_object_set_new(j, "late", number(e->late));
+	json_object_set_new(j, "clock_jumps", number(e->clock_jumps));
+	json_object_set_new(j, "script_bypassed", number(e->script_bypassed));
+	json_object_set_new(j, "sources", e->sources ? e->sources : json_array());
+	if (e->sha256)
+		json_object_set_new(j, "sha256", json_string(e->sha256));
+	return j;
+}
+
+static char *manifest_path(const char *folder)
+{
+	char *path;
+	return asprintf(&path, "%s/" MT_MANIFEST_NAME, folder) < 0 ? NULL : path;
+}
+
+int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *err)
+{
+	char *path = manifest_path(folder), *text = json_dumps(line, JSON_COMPACT);
+	size_t len = text ? strlen(text) : 0;
+	int rc = -1, fd = -1;
+	ssize_t n;
+	if (!path || !text) {
+		mt_err_set(err, "%s: out of memory for a manifest line", folder);
+		goto out;
+	}
+	text[len++] = '\n'; /* in place of the NUL: one append, one line */
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		mt_err_set(err, "can not open %s: %s", path, strerror(errno));
+		goto out;
+	}
+	do
+		n = write(fd, text, len);
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)len)
+		rc = 0;
+	else
+		mt_err_set(err, "can not write %s: %s", path,
+		           n < 0 ? strerror(errno) : "no space for a whole line");
+out:
+	if (fd >= 0 && close(fd) && !rc)
+		rc = mt_err_set(err, "can not write %s: %s", path, strerror(errno));
+	free(path);
+	free(text);
+	return rc;
+}
+
+void mt_manifest_each(const char *folder, void (*fn)(void *ctx, json_t *line), void *ctx)
+{
+	char *path = manifest_path(folder), *text = NULL;
+	size_t size = 0;
+	FILE *file = path ? fopen(path, "re") : NULL;
+	free(path);
+	if (!file)
+		return;
+	while (getline(&text, &size, file) > 0) {
+		json_t *line = json_loads(text, 0, NULL);
+		if (json_is_object(line))
+			fn(ctx, line);
+		json_decref(line);
+	}
+	free(text);
+	fclose(file);
+}

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * output.c - an output: when a segment begins and ends, and what packets go where.
+ *
+ * Called once or a few times a batch (1024 packets).  The work per packet is in the encoders,
+ * which stop where a trigger or a full block needs a decision from here.
+ *
+ * A segment opens with its first packet.  A time slot that gets none is an empty segment
+ * when some source is live, made when the slot ends, so that its name tells the slot;
+ * files never make empty segments.
+ */
+#include "output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "boundary.h"
+#include "encode.h"
+#include "log.h"
+#include "manifest.h"
+#include "output_file.h"
+#include "segment.h"
+#include "sink_trace.h"
+#include "units.h"
+
+enum {
+	EMPTY_MAX = 100, /* empty segments that one step of the clock makes at most */
+};
+static const int64_t JUMP_NS = 60 * INT64_C(1000000000); /* ahead of the wall clock: not believed */
+
+struct mt_output {
+	const struct mt_output_config *config;
+	const struct mt_output_hooks *hooks;
+	struct mt_encoder encoder;
+	struct mt_sink *sink;
+	struct mt_segments *segments; /* NULL without -B */
+	struct mt_trace_sink *trace;  /* NULL unless the format is MT_FORMAT_TRACE */
+	struct mt_segment_view view;  /* of the open segment or file; zeros if none */
+	struct mt_segment_view total; /* of those that were closed */
+	bool open;                    /* a segment or file takes packets */
+	bool dead;                    /* failed: takes nothing more */
+	bool closed;
+	bool failed;        /* see mt_output_failed */
+	bool created;       /* the file of an output without segments is new */
+	uint64_t n;         /* segments begun */
+	const char *reason; /* why the next segment opens */
+	bool due;           /* live: the time slot has no segment yet */
+	int64_t due_ns;     /* when it began; INT64_MIN: not known yet */
+	atomic_bool interrupted;
+};
+
+static void reset_view(struct mt_output *o)
+{
+	o->view = (struct mt_segment_view){
+	        .first_ns = INT64_MAX, .last_ns = INT64_MIN, .reason = "", .source = ""};
+}
+
+static const char *source_name(const struct mt_output *o, const struct mt_packet *p)
+{
+	const char *name = p && o->encoder.ifaces ? mt_ifaces_get(o->encoder.ifaces, p->iface)->source : NULL;
+	return name ? name : "";
+}
+
+/* Add the counters of the view that ends to the totals. */
+static void account(struct mt_output *o)
+{
+	o->total.packets += o->view.packets;
+	o->total.bytes += o->view.bytes;
+	o->total.captured_bytes += o->view.captured_bytes;
+	o->total.wire_bytes += o->view.wire_bytes;
+	if (o->view.first_ns < o->total.first_ns)
+		o->total.first_ns = o->view.first_ns;
+	if (o->view.last_ns > o->total.last_ns)
+		o->total.last_ns = o->view.last_ns;
+	reset_view(o);
+	o->open = false;
+}
+
+/* --- failures -------------------------------------------------------------------------- */
+
+/* A file whose pipe command failed does not keep its name. */
+static void mark_file_failed(const struct mt_output *o)
+{
+	char *name;
+	if (!strcmp(o->config->path, "-") || asprintf(&name, "%s.failed", o->config->path) < 0)
+		return;
+	struct mt_err ignored;
+	if (o->created && rename(o->config->path, name))
+		mt_err_set(&ignored, "%s", strerror(errno)); /* the status tells already */
+	free(name);
+}
+
+/* The segment in hand is spoilt: save what is whole.  A failed pipe command does not stop a live
+ * capture: 0.  Else the output is dead: -1. */
+static int give_up(struct mt_output *o, struct mt_err *err)
+{
+	bool command = o->sink && mt_sink_command_failed(o->sink);
+	if (o->segments) {
+		mt_segments_abandon(o->segments);
+	} else if (o->sink) {
+		struct mt_sink_result ignored;
+		mt_sink_abort(o->sink, &ignored);
+		if (command)
+			mark_file_failed(o);
+	}
+	account(o);
+	if (command && o->segments && o->config->segment.live) {
+		mt_log_error("%s", err->text);
+		o->failed = true;
+		return 0;
+	}
+	o->dead = true;
+	return -1;
+}
+
+/* --- begin and end --------------------------------------------------------------------- */
+
+static int begin_encoder(struct mt_output *o, struct mt_err *err)
+{
+	memset(o->encoder.linktypes, 0, sizeof o->encoder.linktypes);
+	o->encoder.any_linktype = false;
+	o->open = true;
+	if (!o->encoder.ops->begin(&o->encoder))
+		return 0;
+	mt_err_set(err, "%s: out of memory for the file header", o->config->path);
+	return give_up(o, err);
+}
+
+/* Open a segment; p is the packet it opens with, or NULL. */
+static int begin_segment(struct mt_output *o, int64_t start_ns, const struct mt_packet *p, struct mt_err *err)
+{
+	reset_view(o);
+	o->view.n = ++o->n;
+	o->view.start_ns = start_ns;
+	o->view.reason = o->reason;
+	o->view.source = source_name(o, p);
+	o->due = false;
+	if (mt_segments_begin(o->segments, &o->view, err)) {
+		o->dead = true;
+		reset_view(o);
+		return -1;
+	}
+	return begin_encoder(o, err);
+}
+
+/* Close the segment; the next one opens for this reason. */
+static int end_segment(struct mt_output *o, const char *reason, struct mt_err *err)
+{
+	o->reason = reason;
+	if (o->encoder.ops->end(&o->encoder)) {
+		mt_err_set(err, "%s: out of memory for the end of the file", o->config->path);
+		return give_up(o, err);
+	}
+	bool command_failed = false;
+	int64_t end_ns = !strcmp(reason, "time")              ? o->encoder.stop_ns
+	                 : o->view.last_ns > o->view.start_ns ? o->view.last_ns
+	                                                      : o->view.start_ns;
+	int rc = mt_segments_end(o->segments, &o->view, end_ns, mt_encoder_linktypes(&o->encoder), err);
+	if (rc)
+		command_failed = mt_sink_command_failed(o->sink);
+	account(o);
+	if (!rc)
+		return 0;
+	if (command_failed && o->config->segment.live) {
+		mt_log_error("%s", err->text);
+		o->failed = true;
+		return 0;
+	}
+	o->dead = true;
+	return -1;
+}
+
+static int empty_segment(struct mt_output *o, const char *next_reason, struct mt_err *err)
+{
+	if (begin_segment(o, o->due_ns == INT64_MIN ? mt_wall_ns() : o->due_ns, NULL, err))
+		return -1;
+	return o->open ? end_segment(o, next_reason, err) : 0;
+}
+
+/* --- the clock ------------------------------------------------------------------------- */
+
+static int64_t boundary_after(const struct mt_output *o, int64_t ns)
+{
+	return mt_boundary_after(ns, o->config->segment.rotate_seconds, o->config->segment.utc);
+}
+
+/* Too far ahead of the wall clock to be believed? */
+static bool jumped(const struct mt_output *o, int64_t ns)
+{
+	return o->config->segment.live && ns > mt_wall_ns() + JUMP_NS;
+}
+
+/* Live: every slot that ends gets its segment. */
+static int pass_live(struct mt_output *o, int64_t ns, struct mt_err *err)
+{
+	for (unsigned i = 0; o->encoder.stop_ns <= ns; i++) {
+		int rc = 0;
+		if (o->open)
+			rc = end_segment(o, "time", err);
+		else if (o->due)
+			rc = empty_segment(o, "time", err);
+		if (rc)
+			return -1;
+		o->reason = "time";
+		o->due = true;
+		o->due_ns = o->encoder.stop_ns;
+		o->encoder.stop_ns = boundary_after(o, i < EMPTY_MAX ? o->due_ns : ns);
+	}
+	return 0;
+}
+
+/* The stream clock has reached ns, at or past the boundary. */
+static int pass_boundary(struct mt_output *o, int64_t ns, struct mt_err *err)
+{
+	if (o->encoder.stop_ns == INT64_MIN) { /* the first time that we hear of */
+		o->encoder.stop_ns = boundary_after(o, ns);
+		return 0;
+	}
+	if (o->config->segment.live)
+		return pass_live(o, ns, err);
+	int rc = o->open && o->view.packets ? end_segment(o, "time", err) : 0;
+	o->encoder.stop_ns = boundary_after(o, ns);
+	return rc;
+}
+
+/* --- writing --------------------------------------------------------------------------- */
+
+static int push(struct mt_output *o, struct mt_err *err)
+{
+	return mt_sink_push(o->sink, err) ? give_up(o, err) : 0;
+}
+
+/* Act on what stopped the encoder.  0 or -1; the segment may be closed afterwards. */
+static int make_room(struct mt_output *o, enum mt_encode_stop stop, struct mt_err *err)
+{
+	switch (stop) {
+	case MT_STOP_FULL:
+		if (mt_sink_block(o->sink)->used)
+			return push(o, err);
+		if (!mt_block_reserve(mt_sink_block(o->sink), o->encoder.need))
+			return 0;
+		mt_err_set(err, "%s: out of memory for a record of %zu bytes", o->config->path,
+		           o->encoder.need);
+		return give_up(o, err);
+	case MT_STOP_BYTES:
+		return end_segment(o, "size", err);
+	case MT_STOP_PACKETS:
+		return end_segment(o, "packets", err);
+	default:
+		return 0;
+	}
+}
+
+/* No segment is open: go on to the packet that opens one, passing boundaries on the way. */
+static int seek_opener(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint32_t *i, uint8_t verdict,
+                       struct mt_err *err)
+{
+	for (; *i < n; ++*i) {
+		struct mt_packet *p = &packets[*i];
+		if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
+			return -1;
+		if (p->verdict != verdict)
+			continue;
+		enum mt_refusal why = o->encoder.ops->check(&o->encoder, p);
+		if (why == MT_REFUSALS)
+			return begin_segment(o, p->ts_ns, p, err);
+		mt_encoder_refuse(&o->encoder, p, why);
+	}
+	return 0;
+}
+
+/* A packet from the far future: written, but the clock stands. */
+static int write_jumped(struct mt_output *o, struct mt_packet *packets, uint32_t *i, uint8_t verdict,
+                        struct mt_err *err)
+{
+	int64_t stop_ns = o->encoder.stop_ns;
+	o->encoder.stop_ns = INT64_MAX;
+	enum mt_encode_stop stop = o->encoder.ops->encode(&o->encoder, packets, *i + 1, i, verdict);
+	o->encoder.stop_ns = stop_ns;
+	return make_room(o, stop, err);
+}
+
+static int write_trace(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
+                       struct mt_err *err)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct mt_packet *p = &packets[i];
+		if (p->verdict != verdict)
+			continue;
+		int rc = mt_trace_sink_write(o->trace, p, err);
+		if (rc < 0) {
+			o->dead = true;
+			return -1;
+		}
+		if (rc)
+			mt_encode_count(&o->view, p, mt_encode_caplen(&o->encoder, p), 0);
+		else
+			mt_encoder_refuse(&o->encoder, p,
+			                  (uint64_t)p->ts_ns / 1000000000 > UINT32_MAX ? MT_REFUSED_TIME
+			                                                               : MT_REFUSED_LINKTYPE);
+	}
+	return 0;
+}
+
+int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
+                    struct mt_err *err)
+{
+	if (o->dead)
+		return mt_err_set(err, "%s: nothing more is written after its failure", o->config->path);
+	if (o->trace)
+		return write_trace(o, packets, n, verdict, err);
+	for (uint32_t i = 0; i < n;) {
+		int rc;
+		if (!o->open) {
+			if (seek_opener(o, packets, n, &i, verdict, err))
+				return -1;
+			continue;
+		}
+		enum mt_encode_stop stop = o->encoder.ops->encode(&o->encoder, packets, n, &i, verdict);
+		if (stop != MT_STOP_TIME)
+			rc = make_room(o, stop, err);
+		else if (jumped(o, packets[i].ts_ns))
+			rc = write_jumped(o, packets, &i, verdict, err);
+		else
+			rc = pass_boundary(o, packets[i].ts_ns, err);
+		if (rc)
+			return -1;
+	}
+	return 0;
+}
+
+/* What the encoder would stop for at this packet. */
+static enum mt_encode_stop stop_at(const struct mt_output *o, const struct mt_packet *p)
+{
+	const struct mt_encoder *e = &o->encoder;
+	size_t record = e->ops->record_size(e, p);
+	if (o->view.packets >= e->stop_packets)
+		return MT_STOP_PACKETS;
+	if (o->view.packets && o->view.bytes + record + e->trailer > e->stop_bytes)
+		return MT_STOP_BYTES;
+	return record > e->block->size - e->block->used ? MT_STOP_FULL : MT_STOP_END;
+}
+
+bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p)
+{
+	bool segments = o->segments && o->hooks && (o->hooks->segment_open || o->hooks->segment_close);
+	bool blocks = o->hooks && o->hooks->block;
+	if (o->dead || o->trace || (!segments && !blocks))
+		return false;
+	if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns))
+		return true;
+	if (p->verdict != MT_VERDICT_DEFAULT || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
+		return false;
+	if (!o->open)
+		return true;
+	enum mt_encode_stop stop = stop_at(o, p);
+	return stop == MT_STOP_FULL ? blocks : stop != MT_STOP_END;
+}
+
+int mt_output_prepare(struct mt_output *o, const struct mt_packet *p, struct mt_err *err)
+{
+	if (o->dead || o->trace)
+		return 0;
+	if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
+		return -1;
+	if (p->verdict != MT_VERDICT_DEFAULT || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
+		return 0;
+	for (;;) {
+		enum mt_encode_stop stop;
+		if (!o->open && begin_segment(o, p->ts_ns, p, err))
+			return -1;
+		if (!o->open)
+			continue; /* a live segment whose command failed at once: the next one */
+		stop = stop_at(o, p);
+		if (stop == MT_STOP_END)
+			return 0;
+		o->encoder.need = o->encoder.ops->record_size(&o->encoder, p);
+		if (make_room(o, stop, err))
+			return -1;
+	}
+}
+
+int mt_output_rotate(struct mt_output *o, const char *reason, struct mt_err *err)
+{
+	if (o->dead || !o->segments || !o->open || !o->view.packets)
+		return 0;
+	return end_segment(o, reason, err);
+}
+
+int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct mt_err *err)
+{
+	if (o->dead || o->trace)
+		return 0;
+	if (mt_sink_tick(o->sink, now_ms, err) && give_up(o, err))
+		return -1;
+	if (!o->segments)
+		return 0;
+	mt_segments_tick(o->segments);
+	if (clock_ns == INT64_MIN)
+		return 0;
+	if (o->due && o->due_ns == INT64_MIN)
+		o->due_ns = clock_ns;
+	return clock_ns >= o->encoder.stop_ns ? pass_boundary(o, clock_ns, err) : 0;
+}
+
+/* --- open and close -------------------------------------------------------------------- */
+
+static int open_file(struct mt_output *o, struct mt_err *err)
+{
+	const struct mt_output_config *c = o->config;
+	int fd = mt_output_file_open(c->path, c->overwrite, &o->created, err);
+	if (fd < 0)
+		return -1;
+	bool ours = strcmp(c->path, "-") != 0 && strcmp(c->path, "/dev/stdout") != 0;
+	o->view.n = o->n = 1;
+	o->view.reason = "start";
+	if (mt_sink_begin(o->sink, fd, c->path, c->path, ours, err)) {
+		if (o->created)
+			unlink(c->path);
+		return -1;
+	}
+	return begin_encoder(o, err);
+}
+
+static int open_bytes(struct mt_output *o, const struct mt_run_counters *counters, struct mt_err *err)
+{
+	const struct mt_output_config *c = o->config;
+	struct mt_sink_config sink = {.codec = c->codec,
+	                              .level = c->level,
+	                              .pipeout = c->pipeout,
+	                              .sha256 = c->segmented && c->segment.sha256,
+	                              .flush_ms = c->flush_ms,
+	                              .hooks = o->hooks,
+	                              .whole = o->encoder.ops->whole,
+	                              .interrupted = &o->interrupted};
+	o->sink = mt_sink_new(&sink, err);
+	if (!o->sink)
+		return mt_err_prefix(err, "%s", c->path);
+	o->encoder.block = mt_sink_block(o->sink);
+	if (!c->segmented)
+		return open_file(o, err);
+	o->segments = mt_segments_new(c, o->hooks, counters, o->sink, &o->interrupted, err);
+	if (!o->segments)
+		return -1;
+	if (c->segment.rotate_seconds)
+		o->encoder.stop_ns = INT64_MIN;
+	if (c->segment.rotate_bytes)
+		o->encoder.stop_bytes = c->segment.rotate_bytes;
+	if (c->segment.rotate_packets)
+		o->encoder.stop_packets = c->segment.rotate_packets;
+	o->due = c->segment.live;
+	return 0;
+}
+
+struct mt_output *mt_output_open(const struct mt_output_config *config, const struct mt_ifaces *ifaces,
+                                 const struct mt_output_hooks *hooks, const struct mt_run_counters *counters,
+                                 struct mt_err *err)
+{
+	struct mt_output *o = calloc(1, sizeof *o);
+	if (!o) {
+		mt_err_set(err, "%s: out of memory", config->path);
+		return NULL;
+	}
+	o->config = config;
+	o->hooks = hooks;
+	o->reason = "start";
+	o->due_ns = INT64_MIN;
+	reset_view(o);
+	o->total = o->view;
+	int rc;
+	if (config->format == MT_FORMAT_TRACE) {
+		o->encoder.config = config;
+		o->encoder.ifaces = ifaces;
+		o->trace = mt_trace_sink_open(config, err);
+		rc = o->trace ? 0 : -1;
+	} else {
+		rc = mt_encoder_open(&o->encoder, config, ifaces, &o->view, err);
+		if (!rc)
+			rc = open_bytes(o, counters, err);
+	}
+	if (!rc)
+		return o;
+	mt_output_free(o);
+	return NULL;
+}
+
+static int close_file(struct mt_output *o, struct mt_err *err)
+{
+	struct mt_sink_result result;
+	int rc = 0;
+	if (o->encoder.ops->end(&o->encoder))
+		rc = mt_err_set(err, "%s: out of memory for the end of the file", o->config->path);
+	struct mt_err end_err;
+	if (mt_sink_end(o->sink, &result, &end_err) && !rc) {
+		*err = end_err;
+		rc = -1;
+	}
+	if (result.command_failed)
+		mark_file_failed(o);
+	o->dead = rc != 0;
+	return rc;
+}
+
+static int close_segments(struct mt_output *o, struct mt_err *err)
+{
+	if (o->open && !o->view.packets && !o->config->segment.live) {
+		mt_segments_discard(o->segments);
+		account(o);
+		return 0;
+	}
+	if (o->open)
+		return end_segment(o, "signal", err);
+	return o->due ? empty_segment(o, "signal", err) : 0;
+}
+
+int mt_output_close(struct mt_output *o, struct mt_err *err)
+{
+	int rc = 0;
+	if (o->closed)
+		return 0;
+	o->closed = true;
+	if (!o->dead && !o->trace)
+		rc = o->segments ? close_segments(o, err) : close_file(o, err);
+	if (o->trace)
+		mt_trace_sink_close(o->trace);
+	o->trace = NULL;
+	if (!o->segments) {
+		account(o);
+		o->view.reason = "";
+	}
+	o->dead = true;
+	return rc;
+}
+
+void mt_output_free(struct mt_output *o)
+{
+	if (!o)
+		return;
+	mt_segments_free(o->segments);
+	mt_sink_free(o->sink);
+	mt_trace_sink_close(o->trace);
+	mt_encoder_close(&o->encoder);
+	free(o);
+}
+
+/* --- questions ------------------------------------------------------------------------- */
+
+const struct mt_segment_view *mt_output_segment(const struct mt_output *o)
+{
+	return &o->view;
+}
+
+void mt_output_interrupt(struct mt_output *o)
+{
+	atomic_store(&o->interrupted, true);
+}
+
+static uint64_t refused(const struct mt_output *o)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < MT_REFUSALS; i++)
+		n += o->encoder.refused[i];
+	return n;
+}
+
+bool mt_output_failed(const struct mt_output *o)
+{
+	return o->failed || refused(o) || (o->segments && mt_segments_troubled(o->segments));
+}
+
+static json_t *time_json(int64_t ns, bool any)
+{
+	char text[MT_TIME_TEXT];
+	return any ? json_string(mt_format_seconds(ns, text)) : json_null();
+}
+
+json_t *mt_output_json(const struct mt_output *o)
+{
+	struct mt_segment_view sum = o->total;
+	json_t *j = json_object();
+	sum.packets += o->view.packets;
+	sum.captured_bytes += o->view.captured_bytes;
+	sum.wire_bytes += o->view.wire_bytes;
+	if (o->view.first_ns < sum.first_ns)
+		sum.first_ns = o->view.first_ns;
+	if (o->view.last_ns > sum.last_ns)
+		sum.last_ns = o->view.last_ns;
+	if (*o->config->name)
+		json_object_set_new(j, "name", mt_json_text(o->config->name));
+	json_object_set_new(j, "path", mt_json_text(o->config->path));
+	json_object_set_new(j, "format", json_string(mt_format_name(o->config->format)));
+	json_object_set_new(j, "packets", json_integer((json_int_t)(sum.packets + refused(o))));
+	json_object_set_new(j, "bytes",
+	                    json_integer((json_int_t)(sum.captured_bytes + o->encoder.refused_bytes)));
+	json_object_set_new(j, "kept", json_integer((json_int_t)sum.packets));
+	json_object_set_new(j, "filtered", json_integer(0));
+	json_object_set_new(j, "script_dropped", json_integer(0));
+	json_object_set_new(j, "dropped", json_integer((json_int_t)refused(o)));
+	json_object_set_new(j, "captured_bytes", json_integer((json_int_t)sum.captured_bytes));
+	json_object_set_new(j, "wire_bytes", json_integer((json_int_t)sum.wire_bytes));
+	json_object_set_new(j, "first_ts", time_json(sum.first_ns, sum.packets > 0));
+	json_object_set_new(j, "last_ts", time_json(sum.last_ns, sum.packets > 0));
+	if (o->segments)
+		json_object_set_new(j, "segments", json_integer((json_int_t)mt_segments_closed(o->segments)));
+	return j;
+}
+
+json_t *mt_output_segments_json(const struct mt_output *o)
+{
+	return o->segments ? mt_segments_json(o->segments) : json_array();
+}

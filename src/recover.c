@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * recover.c - see recover.h; and moontap --recover DIR.
+ *
+ * What is not compressed is cut in place, which works on a full disk too.  A compressed part is
+ * unpacked as far as it can be read and packed again with the same codec into a new file.
+ */
+#include "recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "manifest.h"
+#include "output.h"
+#include "scan.h"
+#include "sink.h"
+#include "stream.h"
+
+enum { READ_BYTES = 1024 * 1024, HELD_MAX = 32 * 1024 * 1024 };
+
+/* The part, unpacked and walked over. */
+struct walk {
+	struct mt_part *part;
+	struct mt_stream *stream;
+	struct mt_scan scan;
+	uint8_t *held; /* bytes that are no whole record yet */
+	size_t len, size;
+	uint64_t whole;       /* unpacked bytes that are whole records */
+	struct mt_sink *copy; /* packs them again; NULL: the part is not packed */
+};
+
+/* Whole records go to the copy. */
+static int take(struct walk *w, size_t n, struct mt_err *err)
+{
+	for (size_t at = 0; w->copy && at < n;) {
+		struct mt_block *block = mt_sink_block(w->copy);
+		size_t piece = n - at < MT_BLOCK_BYTES ? n - at : MT_BLOCK_BYTES;
+		memcpy(block->data, w->held + at, piece);
+		block->used = piece;
+		if (mt_sink_push(w->copy, err))
+			return -1;
+		at += piece;
+	}
+	memmove(w->held, w->held + n, w->len - n);
+	w->len -= n;
+	w->whole += n;
+	return 0;
+}
+
+/* Read to the end or the fault: both are good ends here. 0, or -1 when the copy failed. */
+static int walk(struct walk *w, struct mt_err *err)
+{
+	struct mt_err read_err;
+	for (;;) {
+		if (w->size - w->len < READ_BYTES) {
+			uint8_t *held = w->size < HELD_MAX ? realloc(w->held, w->size + READ_BYTES) : NULL;
+			if (!held)
+				return mt_err_set(err, "%s: out of memory", w->part->path);
+			w->held = held;
+			w->size += READ_BYTES;
+		}
+		ssize_t n = mt_stream_read(w->stream, w->held + w->len, w->size - w->len, &read_err);
+		if (n <= 0)
+			return 0;
+		w->len += (size_t)n;
+		if (take(w, mt_scan_step(&w->scan, w->held, w->len), err))
+			return -1;
+		if (w->scan.bad)
+			return 0;
+	}
+}
+
+static enum mt_codec_id codec_of(int fd)
+{
+	static const struct {
+		enum mt_codec_id id;
+		const char *magic;
+		size_t len;
+	} magics[] = {{MT_CODEC_GZIP, "\x1f\x8b", 2},
+	              {MT_CODEC_ZSTD, "\x28\xb5\x2f\xfd", 4},
+	              {MT_CODEC_LZ4, "\x04\x22\x4d\x18", 4},
+	              {MT_CODEC_XZ,
+	               "\xfd"
+	               "7zXZ",
+	               5},
+	              {MT_CODEC_BZ2, "BZh", 3}};
+	char head[8] = {0};
+	if (pread(fd, head, sizeof head, 0) > 0)
+		for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+			if (!memcmp(head, magics[i].magic, magics[i].len))
+				return magics[i].id;
+	return MT_CODEC_NONE;
+}
+
+/* The new file beside the part; it is locked by nobody, but its name is no part's. */
+static int open_copy(struct walk *w, enum mt_codec_id codec, char **path, struct mt_err *err)
+{
+	struct mt_sink_config config = {.codec = codec, .level = -1};
+	*path = NULL;
+	w->copy = mt_sink_new(&config, err);
+	if (!w->copy || asprintf(path, "%s.whole", w->part->path) < 0)
+		return mt_err_set(err, "%s: out of memory", w->part->path);
+	int fd = open(*path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0)
+		return mt_err_set(err, "can not create %s: %s", *path, strerror(errno));
+	return mt_sink_begin(w->copy, fd, *path, *path, true, err);
+}
+
+/* Pack what is whole again, in place of the part. */
+static int repack(struct walk *w, enum mt_codec_id codec, struct mt_err *err)
+{
+	struct mt_sink_result result;
+	char *path;
+	int rc = open_copy(w, codec, &path, err);
+	if (!rc)
+		rc = walk(w, err);
+	if (!rc)
+		rc = mt_sink_end(w->copy, &result, err);
+	if (!rc && w->whole && rename(path, w->part->path))
+		rc = mt_err_set(err, "can not rename %s to %s: %s", path, w->part->path, strerror(errno));
+	else if (path && (rc || !w->whole))
+		unlink(path);
+	free(path);
+	mt_sink_free(w->copy);
+	w->copy = NULL;
+	return rc;
+}
+
+static int cut(struct walk *w, struct mt_err *err)
+{
+	if (walk(w, err))
+		return -1;
+	if (!w->whole || !ftruncate(w->part->lock_fd, (off_t)w->whole))
+		return 0;
+	return mt_err_set(err, "can not cut %s to %llu bytes: %s", w->part->path, (unsigned long long)w->whole,
+	                  strerror(errno));
+}
+
+static json_t *linktypes(const struct mt_scan *s)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < 65536; i++)
+		if (s->linktypes[i >> 3] & 1u << (i & 7))
+			json_array_append_new(list, json_integer(i));
+	return list;
+}
+
+/* A line with what can be known: run, sequence number and reason can not. */
+static int list_it(const struct walk *w, struct mt_err *err)
+{
+	const struct mt_scan *s = &w->scan;
+	bool any = s->packets > 0;
+	struct stat st;
+	char *path = mt_part_final_path(w->part);
+	struct mt_manifest_entry entry = {
+	        .output = NULL,
+	        .file = w->part->name,
+	        .start_ns = any ? s->first_ns : INT64_MIN,
+	        .end_ns = any ? s->last_ns : INT64_MIN,
+	        .first_ns = s->first_ns,
+	        .last_ns = s->last_ns,
+	        .packets = s->packets,
+	        .captured_bytes = s->captured_bytes,
+	        .wire_bytes = s->wire_bytes,
+	        .file_bytes = path && !stat(path, &st) ? (uint64_t)st.st_size : 0,
+	        .format = mt_format_name(s->format),
+	        .linktypes = linktypes(s),
+	        .snaplen = s->snaplen,
+	};
+	free(path);
+	json_t *line = mt_manifest_line(&entry);
+	int rc = mt_manifest_append(w->part->base, line, err);
+	json_decref(line);
+	return rc;
+}
+
+/* The extension, so that a number for a taken name goes before it. */
+static void guess_extension(struct mt_part *part)
+{
+	enum mt_format format;
+	enum mt_codec_id codec;
+	char *extension;
+	if (*part->extension)
+		return;
+	mt_output_guess(part->name, &format, &codec);
+	if (asprintf(&extension, "%s%s%s", format == MT_FORMAT_AUTO ? "" : ".",
+	             format == MT_FORMAT_AUTO ? "" : mt_format_name(format), mt_codec_extension(codec)) < 0)
+		return;
+	free(part->extension);
+	part->extension = extension;
+}
+
+static int finish(struct walk *w, struct mt_recovered *result, struct mt_err *err)
+{
+	struct stat st;
+	result->packets = w->scan.packets;
+	if (!w->whole) {
+		if (fstat(w->part->lock_fd, &st) || (st.st_size > 0 && (w->scan.bad || w->len > 64)))
+			return mt_err_set(err, "%s: expected pcap, pcapng or ERF, found none of these",
+			                  w->part->path);
+		mt_part_discard(w->part);
+		result->empty = true;
+		return 0;
+	}
+	guess_extension(w->part);
+	if (mt_part_finish(w->part, "", err))
+		return -1;
+	struct mt_err list_err;
+	if (list_it(w, &list_err))
+		mt_log_warn("%s", list_err.text); /* the segment itself is whole */
+	return 0;
+}
+
+int mt_recover_part(struct mt_part *part, struct mt_recovered *result, struct mt_err *err)
+{
+	struct walk w = {.part = part};
+	*result = (struct mt_recovered){0};
+	mt_scan_init(&w.scan);
+	enum mt_codec_id codec = codec_of(part->lock_fd);
+	int rc = -1;
+	w.stream = mt_stream_open(part->path, false, err);
+	if (w.stream)
+		rc = codec == MT_CODEC_NONE ? cut(&w, err) : repack(&w, codec, err);
+	if (!rc)
+		rc = finish(&w, result, err);
+	if (w.stream)
+		mt_stream_close(w.stream);
+	mt_scan_clear(&w.scan);
+	free(w.held);
+	return rc;
+}
+
+/* --- moontap --recover DIR ------------------------------------------------------------- */
+
+struct task {
+	const char *folder;
+	int status;
+	unsigned found;
+};
+
+static void recover_one(void *ctx, const char *rel)
+{
+	struct task *task = ctx;
+	struct mt_part part;
+	struct mt_recovered result;
+	struct mt_err err = {0};
+	task->found++;
+	int rc = mt_part_adopt(&part, task->folder, rel, &err);
+	if (rc > 0)
+		rc = mt_recover_part(&part, &result, &err) ? -1 : 1;
+	if (rc < 0) {
+		mt_log_error("%s/%s is left as it is: %s", task->folder, rel, err.text);
+		task->status = MT_STATUS_OUTPUT;
+	} else if (rc == 0) {
+		printf("skipped %s: it is being written\n", rel);
+	} else if (result.empty) {
+		printf("removed %s: nothing was in it\n", rel);
+	} else {
+		printf("recovered %s: %llu packet%s\n", part.name, (unsigned long long)result.packets,
+		       result.packets == 1 ? "" : "s");
+	}
+	mt_part_clear(&part);
+}
+
+int mt_recover(const char *dir)
+{
+	struct task task = {.folder = dir};
+	struct stat st;
+	if (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		mt_log_error("--recover %s: expected a folder of segments: %s", dir,
+		             access(dir, F_OK) ? strerror(errno) : "it is none");
+		return MT_STATUS_USAGE;
+	}
+	mt_part_each(dir, recover_one, &task);
+	if (!task.found)
+		printf("%s: nothing to recover\n", dir);
+	if (fflush(stdout))
+		task.status = MT_STATUS_OUTPUT;
+	return task.status;
+}

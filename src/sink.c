@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sink.c - block, block hook, codec, descriptor or pipe command; see sink.h.
+ *
+ * Called for each full block (256 KiB, so some thousand times a second at most) and by the
+ * flush timer.  Complete means: everything was accepted by the kernel and the file is
+ * closed.  There is no fsync: it costs up to a second a segment, and a crash of the machine
+ * loses what was in flight anyway.
+ */
+#include "sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <nettle/sha2.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "codec.h"
+#include "units.h"
+
+enum {
+	POLL_MS = 200,
+	STUCK_MS = 3000,         /* after an interrupt, a command that takes nothing for so long is ended */
+	PIPE_BYTES = 1024 * 1024 /* asked for, not insisted on */
+};
+
+struct mt_sink {
+	struct mt_sink_config config;
+	struct mt_block block;
+	struct mt_codec *codec;
+	char *path;
+	int fd;       /* bytes go here: the file, or the command's standard input; -1: none */
+	int file_fd;  /* with a command: the file, kept open for its lock; else -1 */
+	pid_t pid;    /* of the command; 0: none */
+	bool discard; /* the command took enough and ended well: drop the rest */
+	bool command_failed;
+	bool may_cut;          /* after a failed write */
+	bool first;            /* the next block begins with the file header */
+	bool failed;           /* nothing more is sent */
+	bool codec_holds;      /* the codec was fed since its last flush */
+	int64_t held_since_ms; /* 0: unknown or nothing */
+	uint64_t written;      /* bytes that the descriptor took */
+	struct sha256_ctx sha;
+};
+
+int mt_block_reserve(struct mt_block *block, size_t n)
+{
+	if (block->size - block->used >= n)
+		return 0;
+	size_t size = block->size ? block->size : MT_BLOCK_BYTES;
+	while (size - block->used < n)
+		size *= 2;
+	uint8_t *data = realloc(block->data, size);
+	if (!data)
+		return -1;
+	block->data = data;
+	block->size = size;
+	return 0;
+}
+
+struct mt_sink *mt_sink_new(const struct mt_sink_config *config, struct mt_err *err)
+{
+	struct mt_sink *s = calloc(1, sizeof *s);
+	if (!s || mt_block_reserve(&s->block, MT_BLOCK_BYTES)) {
+		free(s);
+		mt_err_set(err, "out of memory for an output block");
+		return NULL;
+	}
+	s->config = *config;
+	s->fd = s->file_fd = -1;
+	if (config->codec != MT_CODEC_NONE && !(s->codec = mt_codec_new(config->codec, config->level, err))) {
+		mt_sink_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+struct mt_block *mt_sink_block(struct mt_sink *s)
+{
+	return &s->block;
+}
+
+bool mt_sink_active(const struct mt_sink *s)
+{
+	return s->fd >= 0;
+}
+
+bool mt_sink_command_failed(const struct mt_sink *s)
+{
+	return s->command_failed;
+}
+
+/* The command reads a pipe of ours and writes to the file. */
+static int start_command(struct mt_sink *s, const char *file, struct mt_err *err)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC))
+		return mt_err_set(err, "%s: can not make a pipe for --pipeout: %s", s->path, strerror(errno));
+	int rc = mt_child_spawn(s->config.pipeout, ends[0], s->fd, file, &s->pid, err);
+	close(ends[0]);
+	if (rc) {
+		close(ends[1]);
+		s->pid = 0;
+		return mt_err_prefix(err, "%s", s->path);
+	}
+	fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	fcntl(ends[1], F_SETFL, O_NONBLOCK); /* so that a stuck command can be given up */
+	s->file_fd = s->fd;
+	s->fd = ends[1];
+	return 0;
+}
+
+int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file, bool may_cut,
+                  struct mt_err *err)
+{
+	s->fd = fd;
+	s->failed = s->discard = s->command_failed = s->codec_holds = false;
+	s->first = true;
+	s->may_cut = may_cut && !s->codec && !s->config.pipeout && !(s->config.hooks && s->config.hooks->block);
+	s->held_since_ms = 0;
+	s->written = 0;
+	s->block.used = 0;
+	sha256_init(&s->sha);
+	free(s->path);
+	s->path = strdup(path);
+	if (!s->path)
+		mt_err_set(err, "%s: out of memory", path);
+	else if (!s->config.pipeout || !start_command(s, file, err))
+		return 0;
+	close(s->fd);
+	s->fd = -1;
+	return -1;
+}
+
+/* The command reads no more: 0 if it ended well, which means that it has what it wants. */
+static int command_left(struct mt_sink *s, struct mt_err *err)
+{
+	int status;
+	char text[64];
+	if (mt_child_wait(s->pid, 1000, NULL, &status)) {
+		s->pid = 0;
+		if (!status) {
+			s->discard = true;
+			return 0;
+		}
+		s->command_failed = true;
+		return mt_err_set(err, "%s: the command \"%s\" ended with %s", s->path, s->config.pipeout,
+		                  mt_child_status(status, text, sizeof text));
+	}
+	s->discard = true; /* it closed its input and works on; the status comes at the end */
+	return 0;
+}
+
+/* Wait until fd takes more.  -1: a stuck command was given up. */
+static int wait_writable(struct mt_sink *s, int64_t *stuck_since, struct mt_err *err)
+{
+	struct pollfd pfd = {.fd = s->fd, .events = POLLOUT};
+	int rc = poll(&pfd, 1, POLL_MS);
+	if (rc != 0 || !s->pid || !s->config.interrupted || !atomic_load(s->config.interrupted))
+		return 0;
+	int64_t now = mt_monotonic_ms();
+	if (!*stuck_since)
+		*stuck_since = now;
+	if (now - *stuck_since < STUCK_MS)
+		return 0;
+	mt_child_kill(s->pid);
+	s->pid = 0;
+	s->command_failed = true;
+	return mt_err_set(err, "%s: the command \"%s\" takes no more data and was ended", s->path,
+	                  s->config.pipeout);
+}
+
+/* Write all of it; s->written tells how far it got.  0 or -1. */
+static int write_all(struct mt_sink *s, const uint8_t *data, size_t len, struct mt_err *err)
+{
+	int64_t stuck_since = 0;
+	while (len && !s->discard) {
+		ssize_t n = write(s->fd, data, len);
+		if (n > 0) {
+			if (s->config.sha256 && !s->config.pipeout)
+				sha256_update(&s->sha, (size_t)n, data);
+			s->written += (uint64_t)n;
+			data += n;
+			len -= (size_t)n;
+			stuck_since = 0;
+		} else if (n < 0 && errno == EINTR) {
+			continue;
+		} else if (n < 0 && errno == EAGAIN) {
+			if (wait_writable(s, &stuck_since, err))
+				return -1;
+		} else if (n < 0 && errno == EPIPE && s->pid) {
+			if (command_left(s, err))
+				return -1;
+		} else {
+			return mt_err_set(err, "can not write %s: %s", s->path,
+			                  strerror(n < 0 ? errno : ENOSPC));
+		}
+	}
+	return 0;
+}
+
+static int emit(void *ctx, const uint8_t *data, size_t len, struct mt_err *err)
+{
+	return write_all(ctx, data, len, err);
+}
+
+/* A write failed inside the block: leave a file that ends with a whole record. */
+static void cut_to_whole(struct mt_sink *s, uint64_t before)
+{
+	struct stat st;
+	if (!s->may_cut || fstat(s->fd, &st) || !S_ISREG(st.st_mode))
+		return;
+	size_t part = (size_t)(s->written - before);
+	uint64_t whole = before + s->config.whole(s->block.data, part, s->first);
+	if (whole < s->written && !ftruncate(s->fd, (off_t)whole))
+		s->written = whole;
+}
+
+static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err *err)
+{
+	const uint8_t *data = s->block.data;
+	size_t len = s->block.used;
+	uint64_t before = s->written;
+	if (len && s->config.hooks && s->config.hooks->block)
+		s->config.hooks->block(s->config.hooks->ctx, &data, &len);
+	int rc = s->codec ? mt_codec_write(s->codec, data, len, step, emit, s, err)
+	                  : write_all(s, data, len, err);
+	if (rc) {
+		s->failed = true;
+		cut_to_whole(s, before);
+	}
+	if (len)
+		s->first = false;
+	s->codec_holds = s->codec && step == MT_CODEC_RUN && (len || s->codec_holds);
+	s->block.used = 0;
+	return rc;
+}
+
+int mt_sink_push(struct mt_sink *s, struct mt_err *err)
+{
+	if (s->failed)
+		return mt_err_set(err, "%s: nothing more is written after the failure", s->path);
+	return send_block(s, MT_CODEC_RUN, err);
+}
+
+int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)
+{
+	if (s->fd < 0 || s->failed)
+		return 0;
+	if (!s->block.used && !s->codec_holds) {
+		s->held_since_ms = 0;
+		return 0;
+	}
+	if (!s->held_since_ms)
+		s->held_since_ms = now_ms;
+	/* Half the time: the data may be older than the tick that found it, and ticks are 200 ms apart. */
+	if (now_ms - s->held_since_ms < s->config.flush_ms / 2)
+		return 0;
+	s->held_since_ms = 0;
+	return send_block(s, MT_CODEC_FLUSH, err);
+}
+
+/* Close the pipe, wait for the command.  0, or -1 if it failed. */
+static int end_command(struct mt_sink *s, struct mt_err *err)
+{
+	int status = 0;
+	char text[64];
+	if (!s->pid)
+		return s->command_failed ? -1 : 0;
+	mt_child_wait(s->pid, -1, s->config.interrupted, &status);
+	s->pid = 0;
+	if (!status)
+		return 0;
+	s->command_failed = true;
+	return mt_err_set(err, "%s: the command \"%s\" ended with %s", s->path, s->config.pipeout,
+	                  mt_child_status(status, text, sizeof text));
+}
+
+static void hex_digest(struct sha256_ctx *sha, char *hex)
+{
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	sha256_digest(sha, sizeof digest, digest);
+	for (size_t i = 0; i < sizeof digest; i++)
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* What a command has written has to be read back for its hash. */
+static void hash_file(int fd, char *hex)
+{
+	uint8_t *buffer = malloc(MT_BLOCK_BYTES);
+	struct sha256_ctx sha;
+	off_t at = 0;
+	ssize_t n;
+	sha256_init(&sha);
+	if (!buffer)
+		return;
+	while ((n = pread(fd, buffer, MT_BLOCK_BYTES, at)) > 0) {
+		sha256_update(&sha, (size_t)n, buffer);
+		at += n;
+	}
+	free(buffer);
+	if (n == 0)
+		hex_digest(&sha, hex);
+}
+
+static int close_file(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err)
+{
+	int rc = 0, fd = s->pid || s->file_fd >= 0 ? s->file_fd : s->fd;
+	struct stat st;
+	if (s->file_fd >= 0) {
+		close(s->fd); /* end of file for the command */
+		rc = end_command(s, err);
+	}
+	result->command_failed = s->command_failed;
+	result->file_bytes = !fstat(fd, &st) && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : s->written;
+	if (s->config.sha256 && s->config.pipeout)
+		hash_file(fd, result->sha256);
+	else if (s->config.sha256)
+		hex_digest(&s->sha, result->sha256);
+	/* Network file systems tell of failed writes here. */
+	if (close(fd) && errno != EINTR && !rc)
+		rc = mt_err_set(err, "can not close %s: %s", s->path, strerror(errno));
+	s->fd = s->file_fd = -1;
+	return rc;
+}
+
+int mt_sink_end(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err)
+{
+	memset(result, 0, sizeof *result);
+	if (s->fd < 0)
+		return 0;
+	int rc = s->failed ? mt_err_set(err, "%s: incomplete after a failure", s->path)
+	                   : send_block(s, MT_CODEC_END, err);
+	struct mt_err close_err = {0};
+	if (close_file(s, result, &close_err) && (!rc || result->command_failed)) {
+		if (close_err.text[0])
+			*err = close_err;
+		rc = -1;
+	}
+	return rc;
+}
+
+void mt_sink_abort(struct mt_sink *s, struct mt_sink_result *result)
+{
+	struct mt_err ignored;
+	memset(result, 0, sizeof *result);
+	if (s->fd < 0)
+		return;
+	s->failed = true;
+	s->block.used = 0;
+	if (s->codec)
+		mt_codec_reset(s->codec, &ignored);
+	close_file(s, result, &ignored);
+}
+
+void mt_sink_free(struct mt_sink *s)
+{
+	if (!s)
+		return;
+	struct mt_sink_result ignored;
+	mt_sink_abort(s, &ignored);
+	mt_codec_free(s->codec);
+	free(s->block.data);
+	free(s->path);
+	free(s);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sink_trace.c - libtrace output URIs, see sink_trace.h.  libtrace 3 and 4.
+ */
+#include "sink_trace.h"
+
+#include <errno.h>
+#include <libtrace.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* libtrace 3 and 4 agree on everything that is used here; older ones lack trace_construct_packet. */
+#if LIBTRACE_API_VERSION < ((3 << 16) | (0 << 8))
+#error "libtrace 3 or 4 is needed"
+#endif
+
+enum { LENGTH_MAX = 65535 }; /* trace_construct_packet takes a 16-bit length */
+
+/* What trace_construct_packet puts before the data: a pcap record header in host order.  It
+ * holds the time of the call and the captured length only, so it is filled in by us. */
+struct record_header {
+	uint32_t sec, usec, caplen, wirelen;
+};
+
+struct mt_trace_sink {
+	const struct mt_output_config *config;
+	libtrace_out_t *out;
+	libtrace_packet_t *packet;
+};
+
+static const struct {
+	uint16_t linktype;
+	libtrace_linktype_t type;
+} linktypes[] = {
+        {1, TRACE_TYPE_ETH},
+        {9, TRACE_TYPE_PPP},
+        {100, TRACE_TYPE_LLCSNAP},
+        {101, TRACE_TYPE_NONE},
+        {104, TRACE_TYPE_HDLC_POS},
+        {105, TRACE_TYPE_80211},
+        {108, TRACE_TYPE_OPENBSD_LOOP},
+        {113, TRACE_TYPE_LINUX_SLL},
+        {117, TRACE_TYPE_PFLOG},
+        {119, TRACE_TYPE_80211_PRISM},
+        {127, TRACE_TYPE_80211_RADIO},
+        {50, TRACE_TYPE_POS},
+        {228, TRACE_TYPE_NONE},
+        {229, TRACE_TYPE_NONE},
+};
+
+/* The file behind "format:path" must not be there yet, unless --overwrite. */
+static int check_file(const struct mt_output_config *config, struct mt_err *err)
+{
+	const char *colon = strchr(config->path, ':');
+	struct stat st;
+	if (!colon || config->overwrite || stat(colon + 1, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", colon + 1);
+}
+
+static int trace_failed(struct mt_trace_sink *t, const char *what, struct mt_err *err)
+{
+	libtrace_err_t e = trace_get_err_output(t->out);
+	return mt_err_set(err, "%s: libtrace can not %s: %s", t->config->path, what,
+	                  e.err_num ? e.problem : "it gives no reason");
+}
+
+struct mt_trace_sink *mt_trace_sink_open(const struct mt_output_config *config, struct mt_err *err)
+{
+	if (config->segmented) {
+		mt_err_set(err, "%s: segments are written as pcap, pcapng or erf, not through libtrace",
+		           config->path);
+		return NULL;
+	}
+	if (check_file(config, err))
+		return NULL;
+	struct mt_trace_sink *t = calloc(1, sizeof *t);
+	if (!t) {
+		mt_err_set(err, "%s: out of memory", config->path);
+		return NULL;
+	}
+	t->config = config;
+	t->packet = trace_create_packet();
+	t->out = trace_create_output(config->path);
+	if (!t->packet || !t->out)
+		mt_err_set(err, "%s: libtrace can not make this output", config->path);
+	else if (trace_is_err_output(t->out))
+		trace_failed(t, "make this output", err);
+	else if (trace_start_output(t->out) < 0)
+		trace_failed(t, "open it", err);
+	else
+		return t;
+	mt_trace_sink_close(t);
+	return NULL;
+}
+
+static bool find_type(uint16_t linktype, libtrace_linktype_t *type)
+{
+	for (size_t i = 0; i < sizeof linktypes / sizeof *linktypes; i++) {
+		if (linktypes[i].linktype != linktype)
+			continue;
+		*type = linktypes[i].type;
+		return true;
+	}
+	return false;
+}
+
+int mt_trace_sink_write(struct mt_trace_sink *t, const struct mt_packet *p, struct mt_err *err)
+{
+	libtrace_linktype_t type;
+	uint64_t sec = (uint64_t)p->ts_ns / 1000000000;
+	uint32_t cut = t->config->write_snaplen, caplen = cut && cut < p->caplen ? cut : p->caplen;
+	if (sec > UINT32_MAX || !find_type(p->linktype, &type))
+		return 0;
+	if (caplen > LENGTH_MAX)
+		caplen = LENGTH_MAX;
+	trace_construct_packet(t->packet, type, p->data, (uint16_t)caplen);
+	struct record_header header = {(uint32_t)sec, (uint32_t)((uint64_t)p->ts_ns % 1000000000 / 1000),
+	                               caplen, p->wirelen};
+	memcpy(t->packet->header, &header, sizeof header);
+	errno = 0;
+	if (trace_write_packet(t->out, t->packet) > 0)
+		return 1;
+	return trace_failed(t, errno ? strerror(errno) : "write a packet", err);
+}
+
+void mt_trace_sink_close(struct mt_trace_sink *t)
+{
+	if (!t)
+		return;
+	if (t->out)
+		trace_destroy_output(t->out);
+	if (t->packet)
+		trace_destroy_packet(t->packet);
+	free(t);
+}
