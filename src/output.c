@@ -11,8 +11,6 @@
  */
 #include "output.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,34 +62,26 @@ static const char *source_name(const struct mt_output *o, const struct mt_packet
 	return name ? name : "";
 }
 
-/* Add the counters of the view that ends to the totals. */
+static void add_view(struct mt_segment_view *sum, const struct mt_segment_view *v)
+{
+	sum->packets += v->packets;
+	sum->captured_bytes += v->captured_bytes;
+	sum->wire_bytes += v->wire_bytes;
+	if (v->first_ns < sum->first_ns)
+		sum->first_ns = v->first_ns;
+	if (v->last_ns > sum->last_ns)
+		sum->last_ns = v->last_ns;
+}
+
+/* The view ends: add its counters to the totals. */
 static void account(struct mt_output *o)
 {
-	o->total.packets += o->view.packets;
-	o->total.bytes += o->view.bytes;
-	o->total.captured_bytes += o->view.captured_bytes;
-	o->total.wire_bytes += o->view.wire_bytes;
-	if (o->view.first_ns < o->total.first_ns)
-		o->total.first_ns = o->view.first_ns;
-	if (o->view.last_ns > o->total.last_ns)
-		o->total.last_ns = o->view.last_ns;
+	add_view(&o->total, &o->view);
 	reset_view(o);
 	o->open = false;
 }
 
 /* --- failures -------------------------------------------------------------------------- */
-
-/* A file whose pipe command failed does not keep its name. */
-static void mark_file_failed(const struct mt_output *o)
-{
-	char *name;
-	if (!strcmp(o->config->path, "-") || asprintf(&name, "%s.failed", o->config->path) < 0)
-		return;
-	struct mt_err ignored;
-	if (o->created && rename(o->config->path, name))
-		mt_err_set(&ignored, "%s", strerror(errno)); /* the status tells already */
-	free(name);
-}
 
 /* The segment in hand is spoilt: save what is whole.  A failed pipe command does not stop a live
  * capture: 0.  Else the output is dead: -1. */
@@ -99,12 +89,12 @@ static int give_up(struct mt_output *o, struct mt_err *err)
 {
 	bool command = o->sink && mt_sink_command_failed(o->sink);
 	if (o->segments) {
-		mt_segments_abandon(o->segments);
+		mt_segments_abandon(o->segments, &o->view, err);
 	} else if (o->sink) {
 		struct mt_sink_result ignored;
 		mt_sink_abort(o->sink, &ignored);
 		if (command)
-			mark_file_failed(o);
+			mt_output_file_failed(o->config->path);
 	}
 	account(o);
 	if (command && o->segments && o->config->segment.live) {
@@ -417,7 +407,7 @@ static int open_file(struct mt_output *o, struct mt_err *err)
 	bool ours = strcmp(c->path, "-") != 0 && strcmp(c->path, "/dev/stdout") != 0;
 	o->view.n = o->n = 1;
 	o->view.reason = "start";
-	if (mt_sink_begin(o->sink, fd, c->path, c->path, ours, err)) {
+	if (mt_sink_begin(o->sink, fd, ours ? c->path : "standard output", c->path, ours, err)) {
 		if (o->created)
 			unlink(c->path);
 		return -1;
@@ -499,7 +489,7 @@ static int close_file(struct mt_output *o, struct mt_err *err)
 		rc = -1;
 	}
 	if (result.command_failed)
-		mark_file_failed(o);
+		mt_output_file_failed(o->config->path);
 	o->dead = rc != 0;
 	return rc;
 }
@@ -580,29 +570,18 @@ static json_t *time_json(int64_t ns, bool any)
 json_t *mt_output_json(const struct mt_output *o)
 {
 	struct mt_segment_view sum = o->total;
-	json_t *j = json_object();
-	sum.packets += o->view.packets;
-	sum.captured_bytes += o->view.captured_bytes;
-	sum.wire_bytes += o->view.wire_bytes;
-	if (o->view.first_ns < sum.first_ns)
-		sum.first_ns = o->view.first_ns;
-	if (o->view.last_ns > sum.last_ns)
-		sum.last_ns = o->view.last_ns;
-	if (*o->config->name)
+	add_view(&sum, &o->view);
+	bool any = sum.packets > 0;
+	json_int_t dropped = (json_int_t)refused(o), kept = (json_int_t)sum.packets;
+	json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "path",
+	                      mt_json_text(o->config->path), "format", mt_format_name(o->config->format),
+	                      "packets", kept + dropped, "bytes",
+	                      (json_int_t)(sum.captured_bytes + o->encoder.refused_bytes), "kept", kept,
+	                      "filtered", 0, "script_dropped", 0, "dropped", dropped, "captured_bytes",
+	                      (json_int_t)sum.captured_bytes, "wire_bytes", (json_int_t)sum.wire_bytes,
+	                      "first_ts", time_json(sum.first_ns, any), "last_ts", time_json(sum.last_ns, any));
+	if (o->config->name && *o->config->name)
 		json_object_set_new(j, "name", mt_json_text(o->config->name));
-	json_object_set_new(j, "path", mt_json_text(o->config->path));
-	json_object_set_new(j, "format", json_string(mt_format_name(o->config->format)));
-	json_object_set_new(j, "packets", json_integer((json_int_t)(sum.packets + refused(o))));
-	json_object_set_new(j, "bytes",
-	                    json_integer((json_int_t)(sum.captured_bytes + o->encoder.refused_bytes)));
-	json_object_set_new(j, "kept", json_integer((json_int_t)sum.packets));
-	json_object_set_new(j, "filtered", json_integer(0));
-	json_object_set_new(j, "script_dropped", json_integer(0));
-	json_object_set_new(j, "dropped", json_integer((json_int_t)refused(o)));
-	json_object_set_new(j, "captured_bytes", json_integer((json_int_t)sum.captured_bytes));
-	json_object_set_new(j, "wire_bytes", json_integer((json_int_t)sum.wire_bytes));
-	json_object_set_new(j, "first_ts", time_json(sum.first_ns, sum.packets > 0));
-	json_object_set_new(j, "last_ts", time_json(sum.last_ns, sum.packets > 0));
 	if (o->segments)
 		json_object_set_new(j, "segments", json_integer((json_int_t)mt_segments_closed(o->segments)));
 	return j;

@@ -7,11 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "log.h"
 
 static int open_standard_output(struct mt_err *err)
 {
@@ -50,6 +53,18 @@ int mt_output_file_open(const char *path, bool overwrite, bool *created, struct 
 		return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", path);
 	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | (S_ISREG(st.st_mode) ? O_TRUNC : 0));
 	return fd >= 0 ? fd : mt_err_set(err, "can not open %s for writing: %s", path, strerror(errno));
+}
+
+void mt_output_file_failed(const char *path)
+{
+	struct stat st;
+	char *name;
+	if (!strcmp(path, "-") || stat(path, &st) || !S_ISREG(st.st_mode) ||
+	    asprintf(&name, "%s.failed", path) < 0)
+		return;
+	if (rename(path, name))
+		mt_log_warn("can not rename %s to %s: %s", path, name, strerror(errno));
+	free(name);
 }
 
 /* Does text[0..len-1] end in this? Then *len is what stands before it. */

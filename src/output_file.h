@@ -11,4 +11,7 @@
  * as they are.  *created: the file is new. */
 int mt_output_file_open(const char *path, bool overwrite, bool *created, struct mt_err *err);
 
+/* Rename a regular file to path.failed: the command that was to fill it failed. */
+void mt_output_file_failed(const char *path);
+
 #endif

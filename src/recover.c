@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "manifest.h"
 #include "output.h"
 #include "scan.h"
 #include "sink.h"
@@ -27,6 +26,7 @@ enum { READ_BYTES = 1024 * 1024, HELD_MAX = 32 * 1024 * 1024 };
 /* The part, unpacked and walked over. */
 struct walk {
 	struct mt_part *part;
+	const struct mt_manifest_entry *known;
 	struct mt_stream *stream;
 	struct mt_scan scan;
 	uint8_t *held; /* bytes that are no whole record yet */
@@ -151,7 +151,7 @@ static json_t *linktypes(const struct mt_scan *s)
 	return list;
 }
 
-/* A line with what can be known: run, sequence number and reason can not. */
+/* A line with what can be known; of a left-over, run, sequence number and reason can not. */
 static int list_it(const struct walk *w, struct mt_err *err)
 {
 	const struct mt_scan *s = &w->scan;
@@ -159,9 +159,14 @@ static int list_it(const struct walk *w, struct mt_err *err)
 	struct stat st;
 	char *path = mt_part_final_path(w->part);
 	struct mt_manifest_entry entry = {
-	        .output = NULL,
+	        .run = w->known->run,
+	        .output = w->known->output,
+	        .seq = w->known->seq,
+	        .reason = w->known->reason,
 	        .file = w->part->name,
-	        .start_ns = any ? s->first_ns : INT64_MIN,
+	        .start_ns = w->known->start_ns != INT64_MIN ? w->known->start_ns
+	                    : any                           ? s->first_ns
+	                                                    : INT64_MIN,
 	        .end_ns = any ? s->last_ns : INT64_MIN,
 	        .first_ns = s->first_ns,
 	        .last_ns = s->last_ns,
@@ -217,9 +222,10 @@ static int finish(struct walk *w, struct mt_recovered *result, struct mt_err *er
 	return 0;
 }
 
-int mt_recover_part(struct mt_part *part, struct mt_recovered *result, struct mt_err *err)
+int mt_recover_part(struct mt_part *part, const struct mt_manifest_entry *known, struct mt_recovered *result,
+                    struct mt_err *err)
 {
-	struct walk w = {.part = part};
+	struct walk w = {.part = part, .known = known};
 	*result = (struct mt_recovered){0};
 	mt_scan_init(&w.scan);
 	enum mt_codec_id codec = codec_of(part->lock_fd);
@@ -246,6 +252,7 @@ struct task {
 
 static void recover_one(void *ctx, const char *rel)
 {
+	const struct mt_manifest_entry unknown = {.start_ns = INT64_MIN};
 	struct task *task = ctx;
 	struct mt_part part;
 	struct mt_recovered result;
@@ -253,7 +260,7 @@ static void recover_one(void *ctx, const char *rel)
 	task->found++;
 	int rc = mt_part_adopt(&part, task->folder, rel, &err);
 	if (rc > 0)
-		rc = mt_recover_part(&part, &result, &err) ? -1 : 1;
+		rc = mt_recover_part(&part, &unknown, &result, &err) ? -1 : 1;
 	if (rc < 0) {
 		mt_log_error("%s/%s is left as it is: %s", task->folder, rel, err.text);
 		task->status = MT_STATUS_OUTPUT;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "manifest.h"
 #include "part.h"
 
 struct mt_recovered {
@@ -16,7 +17,9 @@ struct mt_recovered {
 };
 
 /* Cut the part after its last whole record, give it its name, and add a line to the manifest of
- * part->base.  0, or -1: it is left as it is. */
-int mt_recover_part(struct mt_part *part, struct mt_recovered *result, struct mt_err *err);
+ * part->base, with run, output, seq, start_ns and reason as in *known.  0, or -1: it is left as
+ * it is. */
+int mt_recover_part(struct mt_part *part, const struct mt_manifest_entry *known, struct mt_recovered *result,
+                    struct mt_err *err);
 
 #endif

@@ -344,13 +344,16 @@ static void announce(struct mt_segments *s, json_t *line, uint64_t file_bytes)
 	free(path);
 }
 
+/* The command failed: what it wrote stays, under a name that says so. */
 static void keep_failed_part(struct mt_segments *s, struct mt_err *err)
 {
 	struct mt_err rename_err;
-	if (mt_part_finish(&s->part, ".failed", &rename_err))
+	if (mt_part_finish(&s->part, ".failed", &rename_err)) {
 		mt_log_warn("%s", rename_err.text);
-	else
-		mt_err_prefix(err, "%s/%s.failed is not whole", s->config->path, s->part.name);
+	} else {
+		size_t len = strlen(err->text);
+		snprintf(err->text + len, sizeof err->text - len, " (left as %s.failed)", s->part.name);
+	}
 	mt_part_clear(&s->part);
 }
 
@@ -363,7 +366,7 @@ int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, i
 		if (result.command_failed)
 			keep_failed_part(s, err);
 		else
-			mt_segments_abandon(s);
+			mt_segments_abandon(s, view, err);
 		return -1;
 	}
 	if (mt_part_finish(&s->part, "", err)) {
@@ -379,8 +382,13 @@ int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, i
 	return 0;
 }
 
-void mt_segments_abandon(struct mt_segments *s)
+void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure)
 {
+	const struct mt_manifest_entry known = {.run = s->config->segment.run_id,
+	                                        .output = s->output,
+	                                        .seq = view->seq,
+	                                        .start_ns = view->start_ns,
+	                                        .reason = view->reason};
 	struct mt_sink_result result;
 	struct mt_recovered recovered;
 	struct mt_err err = {0};
@@ -389,10 +397,10 @@ void mt_segments_abandon(struct mt_segments *s)
 	if (!s->part.path)
 		return;
 	if (command_failed) {
-		keep_failed_part(s, &err);
+		keep_failed_part(s, failure);
 		return;
 	}
-	if (mt_recover_part(&s->part, &recovered, &err))
+	if (mt_recover_part(&s->part, &known, &recovered, &err))
 		mt_log_warn("%s is not whole (moontap --recover %s, once there is room): %s", s->part.path,
 		            s->config->path, err.text);
 	else if (!recovered.empty)

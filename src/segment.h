@@ -27,8 +27,9 @@ int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struc
  * --keep-* says.  0; -1: it is not whole, or its command failed. */
 int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, int64_t end_ns,
                     json_t *linktypes, struct mt_err *err);
-/* After a failure while writing: close, and save what is whole in the file. */
-void mt_segments_abandon(struct mt_segments *s);
+/* After a failure while writing: close, and save what is whole in the file; failure: its text,
+ * which may be added to. */
+void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure);
 /* Drop the open segment, nothing is in it. */
 void mt_segments_discard(struct mt_segments *s);
 /* Collect commands that ended. */
