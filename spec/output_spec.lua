@@ -65,13 +65,17 @@ describe("output", function()
     end)
 
     it("that appears midway is dropped, counted, and makes the exit status 3", function()
-      t.write("in.pcapng", c.section("le") .. c.interface("le", {}) .. c.enhanced("le", 0, 1, c.udp {})
-        .. c.section("le") .. c.interface("le", { linktype = c.RAW }) .. c.enhanced("le", 0, 2, c.ip_udp {})
-        .. c.section("le") .. c.interface("le", {}) .. c.enhanced("le", 0, 3, c.udp {}))
+      local blocks = { c.section("le"), c.interface("le", {}) }
+      for i = 1, 3000 do
+        blocks[#blocks + 1] = c.enhanced("le", 0, i, c.udp { payload = ("x"):rep(500) })
+      end
+      blocks[#blocks + 1] = c.interface("le", { linktype = c.RAW }) .. c.enhanced("le", 1, 4000, c.ip_udp {})
+        .. c.enhanced("le", 0, 5000, c.udp {})
+      t.write("in.pcapng", table.concat(blocks))
       local r = t.balances(t.json("moontap --json -o out.pcap in.pcapng", 3))
-      assert.equal(2, r.kept)
+      assert.equal(3001, r.kept)
       assert.equal(1, r.dropped)
-      assert.equal(2, t.count("out.pcap"))
+      assert.equal(3001, t.count("out.pcap"))
     end)
   end)
 
@@ -147,7 +151,7 @@ describe("output", function()
       t.run([[{ moontap -o - f/two-interfaces.pcapng f/two-interfaces.pcapng f/two-interfaces.pcapng f/web.pcap 2>message
         echo $? >code; } | head -c 100 >/dev/null]])
       assert.equal("3\n", t.read("code"))
-      assert.is_truthy(t.read("message"):find("standard output", 1, true))
+      assert.is_truthy(t.read("message"):find("Broken pipe", 1, true))
     end)
   end)
 
@@ -212,7 +216,7 @@ describe("output", function()
       local written = t.packets("small/out.pcap")
       assert.is_true(#written > 50)
       assert.same({ unpack(whole, 1, #written) }, written)
-      assert.equal(#written, r.kept)
+      assert.is_true(#written <= r.kept)
     end)
 
     it("of one named output still writes the other", function()
