@@ -139,11 +139,8 @@ struct mt_packet_handle {
 
 /* An IP address, in network byte order.  len: 4 or 16 bytes; the rest is zero. */
 struct mt_address {
-	union {
-		uint8_t bytes[16];
-		uint32_t words[4];
-		uint64_t halves[2];
-	};
+	uint64_t high;
+	uint64_t low;
 	uint32_t len;
 	uint32_t reserved;
 };

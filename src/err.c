@@ -19,11 +19,10 @@ int mt_err_prefix(struct mt_err *err, const char *format, ...)
 	char text[sizeof err->text];
 	va_list ap;
 	va_start(ap, format);
-	int n = vsnprintf(text, sizeof text, format, ap);
+	vsnprintf(text, sizeof text, format, ap);
 	va_end(ap);
-	if (n < 0 || (size_t)n >= sizeof text)
-		n = (int)strlen(text);
-	snprintf(text + n, sizeof text - (size_t)n, ": %s", err->text);
+	strncat(text, ": ", sizeof text - strlen(text) - 1);
+	strncat(text, err->text, sizeof text - strlen(text) - 1);
 	memcpy(err->text, text, sizeof text);
 	return -1;
 }

@@ -4,7 +4,6 @@
  */
 #include "sink_trace.h"
 
-#include <errno.h>
 #include <libtrace.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,10 +118,11 @@ int mt_trace_sink_write(struct mt_trace_sink *t, const struct mt_packet *p, stru
 	struct record_header header = {(uint32_t)sec, (uint32_t)((uint64_t)p->ts_ns % 1000000000 / 1000),
 	                               caplen, p->wirelen};
 	memcpy(t->packet->header, &header, sizeof header);
-	errno = 0;
-	if (trace_write_packet(t->out, t->packet) > 0)
+	/* 0 is no error: the "pcap:" format of libtrace 3 returns it when all went well.  Formats that
+	 * write through its own buffering thread never report a full disk, here or at the end. */
+	if (trace_write_packet(t->out, t->packet) >= 0 && !trace_is_err_output(t->out))
 		return 1;
-	return trace_failed(t, errno ? strerror(errno) : "write a packet", err);
+	return trace_failed(t, "write a packet", err);
 }
 
 void mt_trace_sink_close(struct mt_trace_sink *t)

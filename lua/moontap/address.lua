@@ -10,6 +10,7 @@ local M = {}
 local address_t = ffi.typeof "struct mt_address"
 local u32_ptr = ffi.typeof "const uint32_t *"
 local u64_ptr = ffi.typeof "const uint64_t *"
+local bytes_ptr = ffi.typeof "uint8_t *"
 local text_buffer = ffi.new "char[64]"
 
 local cache = {} -- text of a constant in a script -> address, or false
@@ -25,7 +26,7 @@ local function parse_ipv4(text)
     if n > 255 or #part > 3 then
       return nil
     end
-    address.bytes[i - 1] = n
+    ffi.cast(bytes_ptr, address)[i - 1] = n
   end
   address.len = 4
   return address
@@ -39,8 +40,8 @@ local function add_groups(list, text)
   for group in (text .. ":"):gmatch "([^:]*):" do
     local v4 = group:find(".", 1, true) and parse_ipv4(group)
     if v4 then
-      list[#list + 1] = v4.bytes[0] * 256 + v4.bytes[1]
-      list[#list + 1] = v4.bytes[2] * 256 + v4.bytes[3]
+      list[#list + 1] = ffi.cast(bytes_ptr, v4)[0] * 256 + ffi.cast(bytes_ptr, v4)[1]
+      list[#list + 1] = ffi.cast(bytes_ptr, v4)[2] * 256 + ffi.cast(bytes_ptr, v4)[3]
     elseif #group >= 1 and #group <= 4 and group:match "^%x+$" then
       list[#list + 1] = tonumber(group, 16)
     else
@@ -68,8 +69,8 @@ local function parse_ipv6(text)
   end
   local address = address_t()
   for i, group in ipairs(groups) do
-    address.bytes[2 * i - 2] = math.floor(group / 256)
-    address.bytes[2 * i - 1] = group % 256
+    ffi.cast(bytes_ptr, address)[2 * i - 2] = math.floor(group / 256)
+    ffi.cast(bytes_ptr, address)[2 * i - 1] = group % 256
   end
   address.len = 16
   return address
@@ -100,22 +101,15 @@ end
 -- @param ptr `const uint8_t *`, 4 readable bytes
 -- @treturn address
 function M.from_ipv4(ptr)
-  local address = address_t()
-  address.words[0] = ffi.cast(u32_ptr, ptr)[0]
-  address.len = 4
-  return address
+  return (address_t(ffi.cast(u32_ptr, ptr)[0], 0, 4)) -- initialised in one go, LuaJIT need not allocate it
 end
 
 --- The 16 bytes at a pointer as an address.
 -- @param ptr `const uint8_t *`, 16 readable bytes
 -- @treturn address
 function M.from_ipv6(ptr)
-  local address = address_t()
   local halves = ffi.cast(u64_ptr, ptr)
-  address.halves[0] = halves[0]
-  address.halves[1] = halves[1]
-  address.len = 16
-  return address
+  return (address_t(halves[0], halves[1], 16))
 end
 
 --- Text of a key that `p.src_key` or `p.dst_key` gave.
@@ -137,13 +131,13 @@ local function equal(a, b)
   if not a or not b or not ffi.istype(address_t, a) or not ffi.istype(address_t, b) then
     return false
   end
-  return a.len == b.len and a.halves[0] == b.halves[0] and a.halves[1] == b.halves[1]
+  return a.len == b.len and a.high == b.high and a.low == b.low
 end
 
 ffi.metatype(address_t, {
   __eq = equal,
   __tostring = function(a)
-    return ffi.string(text_buffer, C.mt_address_format(a.bytes, a.len, text_buffer))
+    return ffi.string(text_buffer, C.mt_address_format(ffi.cast(bytes_ptr, a), a.len, text_buffer))
   end,
   __concat = function(a, b)
     return tostring(a) .. tostring(b)

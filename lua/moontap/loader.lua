@@ -150,6 +150,9 @@ local function check_keys(name, script)
   end
 end
 
+-- Arguments are declared as name = { default = …, help = "…", check = function(value) … end }; check
+-- returns a sentence when the value will not do.  A value has the type of its default.
+
 -- The text of an argument as the type of its default.
 local function convert(name, key, text, default)
   if type(default) == "number" then
@@ -183,6 +186,12 @@ local function arguments(name, declared, given)
       fail("script %s: unknown argument '%s'%s (%s)", name, key, suggest.suffix(key, declared), there)
     end
     values[key] = convert(name, key, text, declared[key].default)
+  end
+  for key, declaration in pairs(declared) do
+    local why = declaration.check and values[key] ~= nil and declaration.check(values[key])
+    if why then
+      fail("script %s: argument %s: %s", name, key, tostring(why))
+    end
   end
   return values
 end

@@ -328,6 +328,10 @@ function M.batch()
   st.index, st.action = to, ending
 end
 
+-- Never part of a loop over packets: compiling them would only cost a trace per batch.
+jit.off(M.batch)
+jit.off(run_stage)
+
 --- The stream clock went on to st.clock_ns without packets.
 -- @treturn boolean false: a script failed and its rule is stop
 function M.tick()
