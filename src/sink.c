@@ -311,7 +311,7 @@ static void hash_file(int fd, char *hex)
 
 static int close_file(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err)
 {
-	int rc = 0, fd = s->pid || s->file_fd >= 0 ? s->file_fd : s->fd;
+	int rc = 0, fd = s->file_fd >= 0 ? s->file_fd : s->fd;
 	struct stat st;
 	if (s->file_fd >= 0) {
 		close(s->fd); /* end of file for the command */
