@@ -393,7 +393,8 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 		return 0;
 	if (o->due && o->due_ns == INT64_MIN)
 		o->due_ns = clock_ns;
-	return clock_ns >= o->encoder.stop_ns ? pass_boundary(o, clock_ns, err) : 0;
+	bool passed = clock_ns >= o->encoder.stop_ns && !jumped(o, clock_ns);
+	return passed ? pass_boundary(o, clock_ns, err) : 0;
 }
 
 /* --- open and close -------------------------------------------------------------------- */

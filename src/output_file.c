@@ -52,7 +52,9 @@ int mt_output_file_open(const char *path, bool overwrite, bool *created, struct 
 	if (S_ISREG(st.st_mode) && !overwrite)
 		return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", path);
 	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | (S_ISREG(st.st_mode) ? O_TRUNC : 0));
-	return fd >= 0 ? fd : mt_err_set(err, "can not open %s for writing: %s", path, strerror(errno));
+	if (fd < 0)
+		mt_err_set(err, "can not open %s for writing: %s", path, strerror(errno));
+	return fd;
 }
 
 void mt_output_file_failed(const char *path)

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 /* libtrace 3 and 4 agree on everything that is used here; older ones lack trace_construct_packet. */
-#if LIBTRACE_API_VERSION < ((3 << 16) | (0 << 8))
+#if defined(LIBTRACE_API_VERSION) && LIBTRACE_API_VERSION < (3 << 16)
 #error "libtrace 3 or 4 is needed"
 #endif
 
