@@ -104,23 +104,6 @@ static bool erf_detect(const uint8_t *p, size_t avail)
 	return seen > 0;
 }
 
-static enum mt_parse erf_header(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
-                                size_t *used, size_t *want, struct mt_err *err)
-{
-	(void)base;
-	*used = 0;
-	if (avail < HEADER && !at_end) {
-		*want = HEADER;
-		return MT_PARSE_MORE;
-	}
-	if (avail && avail < HEADER)
-		return mt_err_set(err, "no valid ERF record: the file ends after %zu of 16 bytes", avail);
-	if (avail && !is_plausible(p, avail))
-		return mt_err_set(err, "no valid ERF record: type %u, record length %u, wire length %u",
-		                  p[8] & 0x7f, mt_load16(p + 10, BIG), mt_load16(p + 14, BIG));
-	return MT_PARSE_OK;
-}
-
 static bool is_loss_counter(uint8_t type)
 {
 	switch (type) {
@@ -189,6 +172,42 @@ static int packet_iface(struct erf *f, uint8_t port, unsigned kind, uint32_t *id
 	}
 	*id = *slot - 1;
 	return 0;
+}
+
+/* Each record names its own link type: look ahead for the first, so that it is known when
+ * the source is open. */
+static int name_first(struct erf *f, const uint8_t *p, size_t avail, struct mt_err *err)
+{
+	while (avail >= HEADER && is_plausible(p, avail)) {
+		size_t rlen = mt_load16(p + 10, BIG), header = header_length(p, rlen);
+		uint8_t type = p[8] & 0x7f;
+		if (rlen > avail || header == SIZE_MAX)
+			return 0;
+		if (type != TYPE_META && type != TYPE_PAD) {
+			unsigned pad, fcs, kind = classify(type, p + header, rlen - header, &pad, &fcs);
+			uint32_t id;
+			return packet_iface(f, p[9] & 3, kind, &id, err);
+		}
+		p += rlen;
+		avail -= rlen;
+	}
+	return 0;
+}
+
+static enum mt_parse erf_header(struct mt_parser *base, const uint8_t *p, size_t avail, bool at_end,
+                                size_t *used, size_t *want, struct mt_err *err)
+{
+	*used = 0;
+	if (avail < HEADER && !at_end) {
+		*want = HEADER;
+		return MT_PARSE_MORE;
+	}
+	if (avail && avail < HEADER)
+		return mt_err_set(err, "no valid ERF record: the file ends after %zu of 16 bytes", avail);
+	if (avail && !is_plausible(p, avail))
+		return mt_err_set(err, "no valid ERF record: type %u, record length %u, wire length %u",
+		                  p[8] & 0x7f, mt_load16(p + 10, BIG), mt_load16(p + 14, BIG));
+	return name_first((struct erf *)base, p, avail, err) ? MT_PARSE_ERROR : MT_PARSE_OK;
 }
 
 /* A whole record of rlen bytes at p, headers of `header` bytes.  1 a packet, 0 none, -1. */

@@ -264,7 +264,6 @@ static int read_preamble(struct mt_source *s, struct mt_err *err)
 	return 0;
 }
 
-/* ERF names the link type in each record: a regular file's first packets are parsed ahead. */
 static void file_facts(struct mt_source *s)
 {
 	struct file *f = s->impl;

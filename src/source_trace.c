@@ -100,7 +100,9 @@ void mt_trace_print_formats(FILE *out)
 static int failed(struct trace *t, struct mt_err *err)
 {
 	libtrace_err_t e = trace_get_err(t->trace);
-	return mt_err_set(err, "libtrace: %s", e.problem[0] ? e.problem : "failed without a reason");
+	size_t len = strcspn(e.problem, "\n");
+	return mt_err_set(err, "libtrace: %.*s", len ? (int)len : 23,
+	                  len ? e.problem : "failed without a reason");
 }
 
 static int configure(struct mt_source *s, struct trace *t, struct mt_err *err)
@@ -114,25 +116,6 @@ static int configure(struct mt_source *s, struct trace *t, struct mt_err *err)
 	if (!s->filter && snaplen < MT_MAX_CAPLEN && trace_config(t->trace, TRACE_OPTION_SNAPLEN, &snaplen) < 0)
 		(void)trace_get_err(t->trace);
 	return trace_is_err(t->trace) ? failed(t, err) : 0;
-}
-
-static int trace_source_open(struct mt_source *s, struct mt_err *err)
-{
-	static const char *const delta_formats[] = {"int", "ring", NULL};
-	struct trace *t = calloc(1, sizeof *t);
-	if (!t)
-		return mt_err_set(err, "out of memory");
-	s->impl = t;
-	t->fd = -1;
-	t->live = mt_trace_is_live(s->spec.target);
-	t->resets = !TRACE_4 && is_format(s->spec.target, delta_formats);
-	t->trace = trace_create(s->spec.target);
-	t->packet = trace_create_packet();
-	if (!t->trace || !t->packet)
-		return mt_err_set(err, "out of memory");
-	if (trace_is_err(t->trace) || configure(s, t, err))
-		return trace_is_err(t->trace) ? failed(t, err) : -1;
-	return trace_start(t->trace) < 0 ? failed(t, err) : 0;
 }
 
 /* --- a packet -------------------------------------------------------------------------- */
@@ -362,6 +345,44 @@ static enum mt_read next_packet(struct mt_source *s, struct trace *t, struct mt_
 	        t->live ? next_live(s, t, err) : read_result(s, t, trace_read_packet(t->trace, t->packet), err);
 	t->pending = result == MT_OK;
 	return result;
+}
+
+/* Read the first packet of a file, so that its link type is known when it is open. */
+static int look_ahead(struct mt_source *s, struct trace *t, struct mt_err *err)
+{
+	libtrace_linktype_t type;
+	uint32_t len = 0;
+	enum mt_read result = next_packet(s, t, err);
+	if (result != MT_OK)
+		return result == MT_ERROR ? -1 : 0;
+	const uint8_t *data = find_frame(t->packet, &type, &len);
+	int linktype = data && t->packet->type >= TRACE_RT_DATA_SIMPLE
+	                       ? find_linktype(t->packet, type, data, len)
+	                       : -1;
+	if (linktype >= 0)
+		s->first_linktype = (uint16_t)linktype;
+	return 0;
+}
+
+static int trace_source_open(struct mt_source *s, struct mt_err *err)
+{
+	static const char *const delta_formats[] = {"int", "ring", NULL};
+	struct trace *t = calloc(1, sizeof *t);
+	if (!t)
+		return mt_err_set(err, "out of memory");
+	s->impl = t;
+	t->fd = -1;
+	t->live = mt_trace_is_live(s->spec.target);
+	t->resets = !TRACE_4 && is_format(s->spec.target, delta_formats);
+	t->trace = trace_create(s->spec.target);
+	t->packet = trace_create_packet();
+	if (!t->trace || !t->packet)
+		return mt_err_set(err, "out of memory");
+	if (trace_is_err(t->trace) || configure(s, t, err))
+		return trace_is_err(t->trace) ? failed(t, err) : -1;
+	if (trace_start(t->trace) < 0)
+		return failed(t, err);
+	return t->live ? 0 : look_ahead(s, t, err);
 }
 
 static enum mt_read trace_source_fill(struct mt_source *s, struct mt_err *err)
