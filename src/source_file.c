@@ -327,7 +327,7 @@ static void file_close(struct mt_source *s)
 	if (!f)
 		return;
 	/* Losses of a file that will be read again from its start must not count twice. */
-	if (f->format && !s->taken && !s->ended)
+	if (f->format && !s->taken && !s->ended && s->run_pos == 0)
 		mt_parser_undo_losses(f->format);
 	mt_parser_free(f->format);
 	mt_stream_close(f->stream);
