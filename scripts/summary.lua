@@ -41,7 +41,7 @@ local function print_totals(stats, sources, wire_bytes)
     local bits = format.bitrate(8 * wire_bytes / seconds)
     print(("rate        %s packets/s, %s"):format(count(stats.packets / seconds), bits))
   end
-  print("link types  " .. (#stats.linktypes > 0 and table.concat(stats.linktypes, ", ") or "none"))
+  print("link types  " .. (#stats.linktypes > 0 and format.linktypes(stats.linktypes) or "none"))
   print("disorder    " .. count(stats.disorder))
 end
 
@@ -50,7 +50,7 @@ local function print_sources(sources)
   for i = 1, math.min(#sources, MAX_SOURCES) do
     local s = sources[i]
     rows[i] = { s.name, format.count(s.packets), format.count(s.bytes), format.count(s.disorder),
-      table.concat(s.linktypes or {}, ", ") }
+      format.linktypes(s.linktypes) }
   end
   print("\n" .. format.table({ "source", ">packets", ">captured", ">disorder", "link types" }, rows))
   if #sources > MAX_SOURCES then print(("and %d more sources"):format(#sources - MAX_SOURCES)) end

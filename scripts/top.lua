@@ -13,18 +13,6 @@ local group = require "moontap.group"
 
 local args, fields, counted, add
 
-local function check(given)
-  local names, why = group.parse(given.by)
-  if not names then
-    error("by: " .. why, 0)
-  elseif not (given.n >= 1 and given.n <= 10000 and given.n % 1 == 0) then
-    error(("n: expected a number from 1 to 10000, found %s"):format(given.n), 0)
-  elseif given.sort ~= "bytes" and given.sort ~= "packets" then
-    error(("sort: expected bytes or packets, found '%s'"):format(given.sort), 0)
-  end
-  return names
-end
-
 local function print_table(result)
   local headers, rows, first = {}, {}, fields[1]
   local function add_row(e)
@@ -54,12 +42,15 @@ end
 return {
   summary = "most packets or bytes by any fields: addresses, ports, flows, VLANs",
   args = {
-    by = { default = "src", help = "fields to count by, such as src, dport, flow or src,dst,dport" },
-    n = { default = 10, help = "lines to print" },
-    sort = { default = "bytes", help = "bytes (on the wire) or packets" },
+    by = { default = "src", help = "fields to count by, such as src, dport, flow or src,dst,dport",
+      check = function(by) return (select(2, group.parse(by))) end },
+    n = { default = 10, help = "lines to print",
+      check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more, found " .. n end },
+    sort = { default = "bytes", help = "bytes (on the wire) or packets",
+      check = function(key) return key ~= "bytes" and key ~= "packets" and "expected bytes or packets, found " .. key end },
   },
   on_start = function(run)
-    args, fields = run.args, check(run.args)
+    args, fields = run.args, group.parse(run.args.by)
     counted = group.new(fields)
     add = counted.add
   end,

@@ -199,7 +199,7 @@ struct mt_hook_state {
 	uint32_t phase;         /* enum mt_hook_phase */
 	uint32_t action;        /* out: enum mt_hook_action */
 	uint32_t stop;          /* a script asked for the end of the run */
-	uint32_t reserved;
+	uint32_t errors;        /* hooks that failed so far */
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };

@@ -434,8 +434,11 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 		case MT_ACTION_STOP:
 			return route(f, st->index) ? -1 : 0;
 		default:
+			/* The packet that the script failed on was read, so it is counted too. */
 			f->status = f->status ? f->status : MT_STATUS_SCRIPT;
-			route(f, st->index);
+			if (st->index < to && f->batch->packets[st->index].verdict != MT_VERDICT_FILTERED)
+				f->batch->packets[st->index].verdict = MT_VERDICT_BYPASS_DROP;
+			route(f, st->index < to ? st->index + 1 : to);
 			return -1;
 		}
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "linktype.h"
 
-#include <pcap/dlt.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
 
 static const struct {
 	uint16_t linktype;
@@ -25,4 +26,20 @@ uint16_t mt_linktype_from_dlt(int dlt)
 		if (different[i].dlt == dlt)
 			return different[i].linktype;
 	return (uint16_t)dlt;
+}
+
+const char *mt_linktype_name(uint16_t linktype)
+{
+	static _Thread_local char text[16];
+	const char *name = pcap_datalink_val_to_name(mt_linktype_to_dlt(linktype));
+	if (name)
+		return name;
+	snprintf(text, sizeof text, "DLT_%u", linktype);
+	return text;
+}
+
+const char *mt_linktype_description(uint16_t linktype)
+{
+	const char *words = pcap_datalink_val_to_description(mt_linktype_to_dlt(linktype));
+	return words ? words : mt_linktype_name(linktype);
 }

@@ -10,4 +10,10 @@
 int mt_linktype_to_dlt(uint16_t linktype);
 uint16_t mt_linktype_from_dlt(int dlt);
 
+/* libpcap's short name, as in tcpdump -L: "EN10MB"; "DLT_147" if it has none.  Valid until the
+ * same thread asks again. */
+const char *mt_linktype_name(uint16_t linktype);
+/* libpcap's words for it: "Ethernet"; the short name if it has none. */
+const char *mt_linktype_description(uint16_t linktype);
+
 #endif

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "flow.h"
+#include "linktype.h"
 #include "log.h"
 #include "options.h"
 #include "pipeline.h"
@@ -49,8 +50,9 @@ struct program {
 
 static int version(void)
 {
-	printf("moontap %s\n%s\n%s\nlibtrace %s\n", MT_VERSION, mt_script_version(), pcap_lib_version(),
-	       mt_trace_version());
+	const char *pcap = pcap_lib_version(), *words = strstr(pcap, "version ");
+	printf("moontap %s\n%s\nlibpcap %s\nlibtrace %s\n", MT_VERSION, mt_script_version(),
+	       words ? words + strlen("version ") : pcap, mt_trace_version());
 	return 0;
 }
 
@@ -95,10 +97,10 @@ static int load_scripts(struct program *p)
 static int refuse_mixed(const struct mt_output_config *c, const struct mt_link_summary *links)
 {
 	char first[64];
-	snprintf(first, sizeof first, "%s", mt_linktype_name(links->linktype[0]));
+	snprintf(first, sizeof first, "%s", mt_linktype_description(links->linktype[0]));
 	mt_log_error("%s: one pcap file holds one link type, but %s has %s and %s has %s; write pcapng instead "
 	             "(--format pcapng, or a name ending in .pcapng)",
-	             c->path, links->source[0], first, links->source[1], mt_linktype_name(links->linktype[1]));
+	             c->path, links->source[0], first, links->source[1], mt_linktype_description(links->linktype[1]));
 	return -1;
 }
 
@@ -337,7 +339,7 @@ static int run(struct program *p, int signals)
 		int r = mt_script_start(p->script, sources);
 		json_decref(sources);
 		if (r)
-			return MT_STATUS_SCRIPT;
+			return r;
 	}
 	if (mt_run_start(p->run, p->flow, &err)) {
 		mt_log_error("%s", err.text);

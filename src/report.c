@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "report.h"
 
-#include <pcap/pcap.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "linktype.h"
 #include "log.h"
 #include "units.h"
-
-const char *mt_linktype_name(uint16_t linktype)
-{
-	static _Thread_local char text[32];
-	/* Where LINKTYPE_ and DLT_ values differ, libpcap knows the latter. */
-	if (linktype == 101)
-		return "Raw IP";
-	const char *name = linktype == 1 ? "Ethernet" : pcap_datalink_val_to_description(linktype);
-	if (name)
-		return name;
-	snprintf(text, sizeof text, "LINKTYPE %u", linktype);
-	return text;
-}
 
 static json_t *time_or_null(int64_t ns, bool any)
 {

@@ -25,7 +25,5 @@ json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces
 bool mt_report_lossy(const json_t *totals);
 /* Statistics as text on standard error: SIGUSR1, and the end of a run with -v. */
 void mt_report_print(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run);
-/* "Ethernet", "Raw IP", or "LINKTYPE 147" in a static buffer per thread. */
-const char *mt_linktype_name(uint16_t linktype);
 
 #endif

@@ -335,7 +335,7 @@ bool mt_script_has_block(const struct mt_script *s)
 
 bool mt_script_failed(const struct mt_script *s)
 {
-	return s->failed;
+	return s->failed || s->state->errors;
 }
 
 /* --- hooks ------------------------------------------------------------------------------- */
@@ -356,7 +356,13 @@ int mt_script_start(struct mt_script *s, const json_t *sources)
 {
 	push_function(s, "start");
 	mt_lua_push_json(s->lua, sources);
-	return call_status(s, 1);
+	if (!call(s, 1, 1))
+		return MT_STATUS_SCRIPT;
+	int status = lua_isnil(s->lua, -1)         ? MT_STATUS_USAGE
+	             : lua_toboolean(s->lua, -1) ? MT_STATUS_OK
+	                                         : MT_STATUS_SCRIPT;
+	lua_pop(s->lua, 1);
+	return status;
 }
 
 void mt_script_batch(struct mt_script *s)

@@ -33,8 +33,8 @@ bool mt_script_has_segment_open(const struct mt_script *s);
 bool mt_script_has_segment_close(const struct mt_script *s);
 bool mt_script_has_block(const struct mt_script *s);
 
-/* Sources and outputs are open: on_start.  sources: array for run.sources, borrowed.  0, or -1:
- * it was reported. */
+/* Sources and outputs are open: on_start.  sources: array for run.sources, borrowed.
+ * Returns an exit status; what is wrong was reported. */
 int mt_script_start(struct mt_script *s, const json_t *sources);
 /* Call the driver on state->batch[state->from .. state->to - 1].  Sets state->index and
  * state->action; MT_ACTION_FAIL has been reported. */
@@ -51,7 +51,7 @@ void mt_script_segment_close(struct mt_script *s, const json_t *line);
 void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len);
 /* Results of recipes: {"top": …}; new reference. */
 json_t *mt_script_results(struct mt_script *s);
-/* A hook has failed with the rule stop, at any time. */
+/* Has a hook failed, at any time and with any rule? */
 bool mt_script_failed(const struct mt_script *s);
 /* Print the recipes that are built in, with their summaries. */
 int mt_script_list_recipes(struct mt_err *err);

@@ -8,6 +8,24 @@ local M = {}
 
 local floor = math.floor
 
+-- libpcap's names of the link types people meet, in words.
+local LINKTYPES = {
+  EN10MB = "Ethernet", RAW = "Raw IP", IPV4 = "Raw IPv4", IPV6 = "Raw IPv6", LINUX_SLL = "Linux cooked",
+  LINUX_SLL2 = "Linux cooked v2", NULL = "BSD loopback", LOOP = "OpenBSD loopback", PPP = "PPP", PPP_SERIAL = "PPP",
+  C_HDLC = "Cisco HDLC", IEEE802_11 = "802.11", IEEE802_11_RADIO = "802.11 with radiotap", ERF = "ERF",
+}
+
+--- Link types in words, where there are some.
+-- @tparam {string,...} names as libpcap calls them: `EN10MB`
+-- @treturn string `Ethernet, Raw IP`
+function M.linktypes(names)
+  local words = {}
+  for i, name in ipairs(names or {}) do
+    words[i] = LINKTYPES[name] or name
+  end
+  return table.concat(words, ", ")
+end
+
 --- A whole number with thousands separators.
 -- @tparam number n
 -- @treturn string `12,345,678`

@@ -270,7 +270,7 @@ function M.load(word, recipes)
     hooks[key] = script[key]
   end
   return {
-    name = base_name(name), args = values, hooks = hooks, results = script.results, rule = script.on_error,
+    name = base_name(name), label = name, args = values, hooks = hooks, results = script.results, rule = script.on_error,
     filter = resolve(name, script, "filter", values, "string"),
     keep = resolve(name, script, "keep", values, "string"),
     interval = interval,
@@ -287,7 +287,7 @@ function M.expression(expression)
     fail("-e '%s': %s", expression, (why:gsub("^%-e:%d+: ", "")))
   end
   setfenv(chunk, environment())
-  return { name = "-e", expression = true, args = {}, hooks = { on_packet = chunk } }
+  return { name = "-e", label = "-e", expression = true, args = {}, hooks = { on_packet = chunk } }
 end
 
 --- The part of a traceback that belongs to the user's script.
@@ -296,11 +296,11 @@ end
 function M.trim_traceback(text)
   local lines = {}
   for line in (tostring(text) .. "\n"):gmatch "([^\n]*)\n" do
-    local ours = line:find("moontap.loop", 1, true) or line:find("lua/moontap/", 1, true)
-    if ours or line:find("in function 'xpcall'", 1, true) then
+    if line:find("moontap.loop", 1, true) or line:find("in function 'xpcall'", 1, true) then
       break
     end
-    if line ~= "" then
+    local ours = line:find("lua/moontap/", 1, true) or line:find("moontap.packet", 1, true)
+    if line ~= "" and not ours then
       lines[#lines + 1] = line
     end
   end

@@ -27,7 +27,7 @@ local NO_OFFSET = 0xffff
 local state -- struct mt_hook_state *, set once by M.attach
 
 local function stale()
-  error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 3)
+  error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 4)
 end
 
 -- Getters are generated, so that each is one straight function with the check in it.

@@ -58,8 +58,8 @@ local function place_of_packet()
     api.format.time(q.ts_ns))
 end
 
-local function report(script, why, where)
-  local text = ("script %s: %s%s"):format(script.name, why.message, where)
+local function report(script, hook, why, where)
+  local text = ("script %s: %s: %s%s"):format(script.label, hook, why.message, where)
   if script.rule == "stop" and why.traceback ~= "" then
     text = text .. "\n" .. why.traceback
   end
@@ -78,12 +78,13 @@ local function as_error(why)
 end
 
 -- Count an error of a script; switch it off when there were too many.  True: the run must end.
-local function count_error(script, why, where)
+local function count_error(script, hook, why, where)
   script.errors = script.errors + 1
+  st.errors = st.errors + 1
   if script.rule == "stop" or script.errors <= 10 then
-    report(script, why, where)
+    report(script, hook, why, where)
   elseif script.errors == 11 then
-    C.mt_script_log(1, ("script %s: further errors are counted, not shown"):format(script.name))
+    C.mt_script_log(1, ("script %s: further errors are counted, not shown"):format(script.label))
   end
   if script.rule == "stop" then
     failed = true
@@ -91,7 +92,7 @@ local function count_error(script, why, where)
   end
   if script.errors >= settings.max_errors and not script.off then
     script.off = true
-    C.mt_script_log(1, ("script %s: switched off after %d errors; its packets are %s"):format(script.name,
+    C.mt_script_log(1, ("script %s: switched off after %d errors; its packets are %s"):format(script.label,
       script.errors, script.rule == "drop" and "dropped" or "kept"))
     rebuild()
   end
@@ -103,7 +104,7 @@ end
 local function call(place, hook, ...)
   local script = scripts[place]
   st.script = place
-  local result = { xpcall(hook, on_raise, ...) }
+  local result = { xpcall(script.hooks[hook] or script[hook], on_raise, ...) }
   if result[1] then
     return true, result[2]
   end
@@ -111,7 +112,7 @@ local function call(place, hook, ...)
     st.stop = 1
     return true, nil
   end
-  return false, count_error(script, as_error(result[2]), "")
+  return false, count_error(script, hook, as_error(result[2]), "")
 end
 
 -- --- the chain ------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ local function after_packet_error(stage, why)
   local q = st.batch.packets + i
   while true do
     local script, place = scripts[st.script], st.script
-    if count_error(script, why, place_of_packet()) then
+    if count_error(script, "on_packet", why, place_of_packet()) then
       return true
     end
     bypass(script, q)
@@ -239,7 +240,7 @@ end
 
 local function after_batch_error(stage, why)
   local script = scripts[stage.place]
-  if count_error(script, why, place_of_packet()) then
+  if count_error(script, "on_batch", why, place_of_packet()) then
     return true
   end
   for k = 0, stage.view.n - 1 do
@@ -264,12 +265,12 @@ local function recover(stage, why)
     end
     return nil
   elseif st.phase == PHASE_INTERVAL then
-    if count_error(scripts[st.script], why, "") then
+    if count_error(scripts[st.script], "on_interval", why, "") then
       return nil
     end
     return i, -1, -1
   elseif st.phase == PHASE_ROTATE then
-    if count_error(scripts[st.script], why, place_of_packet()) then
+    if count_error(scripts[st.script], "rotate", why, place_of_packet()) then
       return nil
     end
     return i, i, i
@@ -341,7 +342,7 @@ function M.tick()
       if not ok and why == EXIT then
         st.stop = 1
         return true
-      elseif not ok and count_error(scripts[st.script], as_error(why), "") then
+      elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why), "") then
         return false
       end
     end
@@ -355,7 +356,7 @@ function M.last_interval()
   for place, script in ipairs(scripts) do
     if script.hooks.on_interval and not script.off then
       local now = st.clock_ns == ffi.cast("int64_t", bit.lshift(1LL, 63)) and 0 or tonumber(st.clock_ns) / 1e9
-      local ok, ends = call(place, script.hooks.on_interval, now, true)
+      local ok, ends = call(place, "on_interval", now, true)
       if not ok and ends then
         return false
       end
@@ -370,21 +371,21 @@ end
 
 --- The sources are open: compile filters, build the loop, call on_start.
 -- @tparam table sources for run.sources
--- @treturn boolean false: it was reported
+-- @treturn ?boolean false: a hook failed; nil: a filter is no filter; it was reported
 function M.start(sources)
   for place, script in ipairs(scripts) do
     for _, key in ipairs { "filter", "keep" } do
       if script[key] then
         local object, why = settings.compile_filter(script[key], settings.linktype())
         if not object then
-          C.mt_script_log(0, ("script %s: %s: %s"):format(script.name, key, why))
-          return false
+          C.mt_script_log(0, ("script %s: %s: %s"):format(script.label, key, why))
+          return nil
         end
         script[key .. "_object"] = ffi.cast("struct mt_filter *", object)
       end
     end
     if script.hooks.on_start then
-      local ok, ends = call(place, script.hooks.on_start, run_object(script, sources))
+      local ok, ends = call(place, "on_start", run_object(script, sources))
       if not ok and ends then
         return false
       end
@@ -405,7 +406,7 @@ function M.stop(stats, sources)
     if script.hooks.on_stop then
       local run = run_object(script, sources)
       run.stats = stats
-      good = call(place, script.hooks.on_stop, run) and good
+      good = call(place, "on_stop", run) and good
     end
   end
   io.stdout:flush()
@@ -419,12 +420,12 @@ function M.segment_open(view)
   local name
   for place, script in ipairs(scripts) do
     if script.hooks.on_segment_open and not script.off then
-      local ok, result = call(place, script.hooks.on_segment_open, segment.table_of(view))
+      local ok, result = call(place, "on_segment_open", segment.table_of(view))
       if ok and type(result) == "string" then
         name = result
       elseif ok and result ~= nil then
         C.mt_script_log(1, ("script %s: on_segment_open returned a %s, not a name; the default name is used"):format(
-          script.name, type(result)))
+          script.label, type(result)))
       end
     end
   end
@@ -436,7 +437,7 @@ end
 function M.segment_close(line)
   for place, script in ipairs(scripts) do
     if script.hooks.on_segment_close and not script.off then
-      call(place, script.hooks.on_segment_close, line)
+      call(place, "on_segment_close", line)
     end
   end
 end
@@ -452,7 +453,7 @@ function M.block(data, len)
       local view = segment.block(replaced or ffi.cast("const uint8_t *", data), replaced and #replaced or len)
       local ok, result = false, nil
       if not script.off then
-        ok, result = call(place, script.hooks.on_block, view)
+        ok, result = call(place, "on_block", view)
       end
       segment.expire(view)
       if ok and type(result) == "string" then
@@ -471,7 +472,7 @@ function M.results()
   local all = {}
   for place, script in ipairs(scripts) do
     if script.results then
-      local ok, result = call(place, script.results)
+      local ok, result = call(place, "results")
       local name, n = script.name, 1
       while all[name] do
         n = n + 1
@@ -481,11 +482,6 @@ function M.results()
     end
   end
   return all
-end
-
---- Has a script failed whose rule is stop?
-function M.failed()
-  return failed
 end
 
 local function has(hook)
