@@ -1,0 +1,104 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- The loop over packets and the hooks in it become machine code.  Judge: LuaJIT's own log of traces
+-- (jit.v), switched on by a script ahead of the one that is looked at.
+local t = require("support.moontap")
+local c = require("support.capture")
+
+local has_log = pcall(require, "jit.v")
+
+local LOG = [[require("jit.v").on("trace.txt") return {}]]
+
+-- 40,000 packets over TCP and UDP, both IP versions' worth of branches taken.
+local function make()
+  local file = {}
+  for i = 0, 39999 do
+    file[i + 1] = { c.T0 + math.floor(i / 1000), i % 1000 * 1000,
+      c.udp { id = i % 60000, sport = i % 2 == 0 and 53 or 4000 + i % 100, payload = ("x"):rep(i % 7) } }
+  end
+  t.write("in.pcap", c.pcap(file))
+end
+
+-- What jit.v says of traces that begin in the generated loop or in the script.  One that leaves the
+-- loop at its end returns to C, which LuaJIT does not compile: that is once a batch, and no fault.
+local function traces(command)
+  t.write("log.lua", LOG)
+  t.run("moontap -l ./log.lua " .. command)
+  local loops, aborts = 0, {}
+  for line in t.read("trace.txt"):gmatch("[^\n]+") do
+    if line:find("%[TRACE +%d+ moontap%.loop:%d+ loop%]") then
+      loops = loops + 1
+    end
+    local start, why = line:match("%[TRACE %-%-%- %(?[%d/]*%)? ?([^ ]+) %-%- (.*)%]")
+    if start and (start:find("^moontap.loop") or start:find("^s.lua"))
+      and not why:find("^NYI: return to lower frame at moontap.loop") then
+      aborts[#aborts + 1] = line
+    end
+  end
+  return loops, table.concat(aborts, "\n")
+end
+
+local function compiles(command)
+  local loops, aborts = traces(command)
+  assert.equal("", aborts)
+  assert.is_true(loops >= 1, "the loop was compiled")
+end
+
+describe("hook loop", function()
+  before_each(function()
+    t.fresh()
+    make()
+  end)
+  after_each(t.clean)
+
+  local function spec(name, body)
+    it(name, function()
+      if not has_log then
+        pending("LuaJIT's jit.v is not installed")
+        return
+      end
+      body()
+    end)
+  end
+
+  spec("compiles with a hook that reads addresses, ports and lengths", function()
+    t.write("s.lua", [[local n = 0 return { on_packet = function(p)
+      n = n + p.sport + p.dport + p.wirelen
+      if p.src == p.dst then n = n + 1 end end }]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  spec("compiles with verdicts, an expression, an interval and BPF filters", function()
+    t.write("s.lua", [[local n = 0 return { filter = "udp", keep = "ip", interval = 1,
+      on_packet = function(p) n = n + 1 if p.dport == 53 then return false end return true end,
+      on_interval = function() n = 0 end }]])
+    compiles("-l ./s.lua -e 'p.sport ~= 4001' -o out.pcap in.pcap")
+  end)
+
+  spec("compiles with routes and a rotate hook", function()
+    t.write("s.lua", [[return {
+      on_packet = function(p) if p.sport == 53 then return "dns" end end,
+      rotate = function(segment, p) return p.sport == 4099 and segment.packets >= 5000 end }]])
+    compiles("-l ./s.lua --out dns=dns.pcap -B out in.pcap")
+  end)
+
+  spec("compiles with 64 field reads, which tail calls in getters would break", function()
+    t.write("s.lua", "local n = 0 return { on_packet = function(p) n = n"
+      .. (" + p.sport + p.dport + p.wirelen + p.caplen + p.ttl + p.proto + p.tcp_flags + p.payload_len"):rep(8) .. " end }")
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  spec("compiles with a chain of ten hooks", function()
+    t.write("s.lua", "local n = 0 return { on_packet = function(p) n = n + p.sport + p.dport if p.src == p.dst then return false end end }")
+    compiles(("-l ./s.lua "):rep(10) .. "in.pcap")
+  end)
+
+  spec("the recipes compile", function()
+    compiles("-l summary -l top -l top,by=src,dport in.pcap")
+  end)
+
+  spec("sees a loop that does not compile", function() -- this spec can fail
+    t.write("s.lua", "return { on_packet = function(p) local f = function() return p end f() end }")
+    local _, aborts = traces("-l ./s.lua in.pcap")
+    assert.is_truthy(aborts:find("NYI", 1, true))
+  end)
+end)
