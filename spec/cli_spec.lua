@@ -238,7 +238,7 @@ describe("command line", function()
     it("balances in total and for each source, with every way to lose a packet", function()
       t.write("s.lua", [[return { on_error = "drop", on_packet = function(p)
         if p.is_tcp and p.dport == 443 then return false elseif p.dport == 80 then error("!") end end }]])
-      local r = t.balances(t.json("moontap --json -F 'not udp' --from 1 -l ./s.lua -o out.pcap f/web.pcap f/ping.ns.pcap 2>/dev/null", 4))
+      local r = t.balances(t.json("moontap --json -F 'not udp' --from 1 -l ./s.lua -o out.pcap f/web.pcap f/ping.ns.pcap 2>/dev/null"))
       assert.is_true(r.filtered > 0 and r.script_dropped > 0 and r.kept > 0)
       for _, source in ipairs(r.sources) do
         t.balances(source)

@@ -26,16 +26,19 @@ end
 -- Every listed segment is a file that capinfos reads, with the packets the manifest says,
 -- and together they are the input.  Returns the packet counts.
 local function checked(input)
-  local all, counts = {}, {}
+  local names, counts = {}, {}
   for i, line in ipairs(manifest()) do
-    local packets = t.packets("out/" .. line.file)
-    assert.equal(line.packets, #packets)
-    counts[i] = #packets
-    for _, packet in ipairs(packets) do
-      all[#all + 1] = packet
-    end
+    names[i] = t.quote("out/" .. line.file)
+    counts[i] = line.packets
   end
-  assert.same(t.packets(input or "in.pcap"), all)
+  names = table.concat(names, " ")
+  local said = {}
+  for packets in t.run("capinfos -rTMc " .. names).out:gmatch("\t(%d+)\n") do
+    said[#said + 1] = tonumber(packets)
+  end
+  assert.same(counts, said)
+  t.run("rm -f all.pcap; mergecap -a -F nsecpcap -w all.pcap " .. names)
+  assert.same(t.packets(input or "in.pcap"), t.packets("all.pcap"))
   return counts
 end
 
