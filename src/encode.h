@@ -50,6 +50,12 @@ struct mt_encoder {
 	uint8_t linktypes[8192]; /* bit set: link types written to this file */
 };
 
+/* The last time that does not stop the encoder: INT64_MAX without a -G boundary. */
+static inline int64_t mt_encoder_last_ns(const struct mt_encoder *e)
+{
+	return e->stop_ns == INT64_MAX || e->stop_ns == INT64_MIN ? e->stop_ns : e->stop_ns - 1;
+}
+
 struct mt_encoder_ops {
 	enum mt_format format;
 	/* Make impl.  0 or -1. */

@@ -100,10 +100,11 @@ static enum mt_encode_stop erf_encode(struct mt_encoder *e, struct mt_packet *pa
 {
 	struct mt_segment_view v = *e->view;
 	enum mt_encode_stop stop = MT_STOP_END;
+	const int64_t last_ns = mt_encoder_last_ns(e);
 	uint32_t i = *index;
 	for (; i < n; i++) {
 		struct mt_packet *p = &packets[i];
-		if (p->ts_ns >= e->stop_ns) {
+		if (p->ts_ns > last_ns) {
 			stop = MT_STOP_TIME;
 			break;
 		}

@@ -77,13 +77,13 @@ static enum mt_encode_stop pcap_encode(struct mt_encoder *e, struct mt_packet *p
 	struct mt_segment_view v = *e->view;
 	struct mt_block *block = e->block;
 	const bool microseconds = e->config->microseconds;
-	const int64_t stop_ns = e->stop_ns;
+	const int64_t last_ns = mt_encoder_last_ns(e);
 	enum mt_encode_stop stop = MT_STOP_END;
 	size_t used = block->used;
 	uint32_t i = *index;
 	for (; i < n; i++) {
 		struct mt_packet *p = &packets[i];
-		if (p->ts_ns >= stop_ns) {
+		if (p->ts_ns > last_ns) {
 			stop = MT_STOP_TIME;
 			break;
 		}

@@ -401,10 +401,11 @@ static enum mt_encode_stop pcapng_encode(struct mt_encoder *e, struct mt_packet 
 	struct pcapng *ng = e->impl;
 	struct mt_segment_view v = *e->view;
 	enum mt_encode_stop stop = MT_STOP_END;
+	const int64_t last_ns = mt_encoder_last_ns(e);
 	uint32_t i = *index;
 	for (; i < n; i++) {
 		struct mt_packet *p = &packets[i];
-		if (p->ts_ns >= e->stop_ns) {
+		if (p->ts_ns > last_ns) {
 			stop = MT_STOP_TIME;
 			break;
 		}

@@ -183,10 +183,16 @@ static bool jumped(const struct mt_output *o, int64_t ns)
 	return o->config->segment.live && ns > mt_wall_ns() + JUMP_NS;
 }
 
+/* Does this time act on the -G boundary?  INT64_MAX: there is none. */
+static bool at_boundary(const struct mt_output *o, int64_t ns)
+{
+	return ns >= o->encoder.stop_ns && o->encoder.stop_ns != INT64_MAX && !jumped(o, ns);
+}
+
 /* Live: every slot that ends gets its segment. */
 static int pass_live(struct mt_output *o, int64_t ns, struct mt_err *err)
 {
-	for (unsigned i = 0; o->encoder.stop_ns <= ns; i++) {
+	for (unsigned i = 0; o->encoder.stop_ns <= ns && o->encoder.stop_ns != INT64_MAX; i++) {
 		int rc = 0;
 		if (o->open)
 			rc = end_segment(o, "time", err);
@@ -250,7 +256,7 @@ static int seek_opener(struct mt_output *o, struct mt_packet *packets, uint32_t 
 {
 	for (; *i < n; ++*i) {
 		struct mt_packet *p = &packets[*i];
-		if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
+		if (at_boundary(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
 			return -1;
 		if (p->verdict != verdict)
 			continue;
@@ -340,7 +346,7 @@ bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p)
 	bool blocks = o->hooks && o->hooks->block;
 	if (o->dead || o->trace || (!segments && !blocks))
 		return false;
-	if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns))
+	if (at_boundary(o, p->ts_ns))
 		return true;
 	if (p->verdict != MT_VERDICT_DEFAULT || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
 		return false;
@@ -354,7 +360,7 @@ int mt_output_prepare(struct mt_output *o, const struct mt_packet *p, struct mt_
 {
 	if (o->dead || o->trace)
 		return 0;
-	if (p->ts_ns >= o->encoder.stop_ns && !jumped(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
+	if (at_boundary(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
 		return -1;
 	if (p->verdict != MT_VERDICT_DEFAULT || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
 		return 0;
@@ -393,7 +399,7 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 		return 0;
 	if (o->due && o->due_ns == INT64_MIN)
 		o->due_ns = clock_ns;
-	bool passed = clock_ns >= o->encoder.stop_ns && !jumped(o, clock_ns);
+	bool passed = at_boundary(o, clock_ns);
 	return passed ? pass_boundary(o, clock_ns, err) : 0;
 }
 
