@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pipeline.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -78,6 +79,9 @@ static void park(struct mt_run *run, struct mt_source *s)
 	if (s->has_first)
 		s->first_ns = s->run[s->run_pos].ts_ns;
 	mt_source_close(s);
+	/* Another user may not be allowed to open it again. */
+	if (run->options->user && s->has_first)
+		s->kept_fd = open(s->spec.target, O_RDONLY | O_CLOEXEC);
 }
 
 static int open_sources(struct mt_run *run)

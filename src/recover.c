@@ -230,7 +230,7 @@ int mt_recover_part(struct mt_part *part, const struct mt_manifest_entry *known,
 	mt_scan_init(&w.scan);
 	enum mt_codec_id codec = codec_of(part->lock_fd);
 	int rc = -1;
-	w.stream = mt_stream_open(part->path, false, err);
+	w.stream = mt_stream_open(part->path, -1, false, err);
 	if (w.stream)
 		rc = codec == MT_CODEC_NONE ? cut(&w, err) : repack(&w, codec, err);
 	if (!rc)

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "filter.h"
 #include "log.h"
@@ -64,6 +65,7 @@ struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
 	s->ops = ops_of(s->spec.kind);
 	s->ring.pool = context->chunks;
 	s->last_ns = INT64_MIN;
+	s->kept_fd = -1;
 	s->first_linktype = 0xffff;
 	s->kernel_drops = UINT64_MAX;
 	if (prepare(s, err)) {
@@ -203,6 +205,8 @@ void mt_source_free(struct mt_source *s)
 		return;
 	mt_source_close(s);
 	mt_filter_free(s->filter);
+	if (s->kept_fd >= 0)
+		close(s->kept_fd);
 	mt_source_spec_clear(&s->spec);
 	free(s);
 }

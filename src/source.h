@@ -115,6 +115,7 @@ struct mt_source {
 	uint64_t dropped;         /* live: packets that no buffer was left for */
 	bool microseconds;        /* a pcap file with microsecond stamps */
 	bool parkable;            /* a regular file: may be closed and opened again */
+	int kept_fd;              /* the file, to be opened again by; -1: by its name; owned */
 	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */
 	uint64_t kernel_drops;    /* as of the last query; UINT64_MAX unknown */
 	size_t copied;            /* bytes used of the current chunk, by backends that copy packets */

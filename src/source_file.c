@@ -279,7 +279,7 @@ static int file_open(struct mt_source *s, struct mt_err *err)
 	if (!f)
 		return mt_err_set(err, "out of memory");
 	s->impl = f;
-	f->stream = mt_stream_open(s->spec.target, s->spec.follow, err);
+	f->stream = mt_stream_open(s->spec.target, s->kept_fd, s->spec.follow, err);
 	if (!f->stream || find_format(s, err) || read_header(s, err))
 		return -1;
 	if (f->format->ops != &mt_parser_erf && read_preamble(s, err))

@@ -46,7 +46,16 @@ static int check_kind(struct mt_stream *s, struct mt_err *err)
 	return 0;
 }
 
-struct mt_stream *mt_stream_open(const char *path, bool follow, struct mt_err *err)
+/* A descriptor of its own on what kept_fd has open, at the start. */
+static int reopen(int kept_fd)
+{
+	int fd = fcntl(kept_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, struct mt_err *err)
 {
 	size_t len = strlen(path) + 1;
 	struct mt_stream *s = calloc(1, sizeof *s + len);
@@ -57,8 +66,9 @@ struct mt_stream *mt_stream_open(const char *path, bool follow, struct mt_err *e
 	memcpy(s->label, path, len);
 	s->follow = follow;
 	/* Not blocking, so that a pipe without a writer does not hold up the start. */
-	s->fd = strcmp(path, "-") == 0 ? STDIN_FILENO
-	                               : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	s->fd = kept_fd >= 0             ? reopen(kept_fd)
+	        : strcmp(path, "-") == 0 ? STDIN_FILENO
+	                                 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (s->fd < 0) {
 		mt_err_set(err, "%s", strerror(errno));
 		free(s);

@@ -20,8 +20,9 @@ enum { MT_STREAM_WAIT = -2 }; /* nothing to read right now */
 
 struct mt_stream;
 
-/* Open path ("-": standard input).  follow: the end of a regular file is a reason to wait. */
-struct mt_stream *mt_stream_open(const char *path, bool follow, struct mt_err *err);
+/* Open path ("-": standard input), or what kept_fd has open if that is not -1; kept_fd stays
+ * the caller's.  follow: the end of a regular file is a reason to wait. */
+struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, struct mt_err *err);
 /* Up to size bytes into buffer: their number, 0 at the end, -1 on an error, MT_STREAM_WAIT
  * if reading would block.  Never blocks, but for a regular file's disk. */
 ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err);
