@@ -277,7 +277,7 @@ describe("script", function()
 
     it("equal what tshark decodes: ports, protocol, TTL, version, flags", function()
       local expected = {}
-      local fields = { "ip.version", "ip.proto", "ip.ttl", "ipv6.version", "ipv6.nxt", "ipv6.hlim", "udp.srcport", "udp.dstport",
+      local fields = { "ip.version", "ip.proto", "ip.ttl", "ipv6.nxt", "ipv6.hlim", "udp.srcport", "udp.dstport",
         "tcp.srcport", "tcp.dstport", "tcp.flags" }
       for i, line in ipairs(t.packets("f/web.pcap", fields)) do
         local numbers = {}
@@ -393,7 +393,7 @@ describe("script", function()
     it("hexdump shows offset, bytes and text", function()
       local r = script([[return { on_packet = function(p) print(p:hexdump()) end }]], "m/us-le.pcap")
       assert.is_truthy(r.out:find("02 00 00 00", 1, true))
-      assert.is_truthy(r.out:find("et 1", 1, true)) -- "packet 1" ends on the last line
+      assert.is_truthy(r.out:find("....packet\n", 1, true))
     end)
 
     it("copy outlives the hook", function()

@@ -74,6 +74,10 @@ describe("source", function()
     end
   end)
 
+  it("reads gzip every time, whatever the memory it decodes in held before", function()
+    t.run("gzip -c f/web.pcap >packed; for i in $(seq 25); do moontap --overwrite -o out.pcap packed || exit; done")
+  end)
+
   describe("standard input and pipes", function()
     it("reads a file that is standard input", function()
       t.run("moontap -o out.pcap - <f/web.pcap")

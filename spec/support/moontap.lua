@@ -310,7 +310,7 @@ function M.netns()
   M.finally(("ip netns del %s 2>/dev/null; ip netns del %s 2>/dev/null"):format(left, right))
   local status = os.execute(([[exec >/dev/null 2>&1
     ip netns add %s && ip netns add %s &&
-    ip link add veth0 mtu 2000 netns %s type veth peer name veth0 mtu 2000 netns %s &&
+    ip link add veth0 mtu 9000 netns %s type veth peer name veth0 mtu 9000 netns %s &&
     ip -n %s addr add 10.77.0.1/24 dev veth0 && ip -n %s addr add 10.77.0.2/24 dev veth0 &&
     ip -n %s link set veth0 up && ip -n %s link set veth0 up && ip -n %s link set lo up]])
     :format(left, right, left, right, left, right, left, right, left))
