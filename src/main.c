@@ -11,6 +11,7 @@
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -31,7 +32,8 @@
 
 enum {
 	PROGRESS_MS = 250,  /* how often the progress line is renewed */
-	ABANDON_MS = 2000   /* after a second signal: how long a script may take to let go */
+	ABANDON_MS = 2000,  /* after a second signal: how long a script may take to let go */
+	SAME_SIGNAL_MS = 250 /* timeout(1) signals a process and its group: that is one signal, not two */
 };
 
 struct program {
@@ -43,8 +45,18 @@ struct program {
 	bool sources_tried;
 	char run_id[32];
 	int64_t started_ms;
-	int interrupts;
+	int64_t interrupted_ms; /* when the first SIGINT or SIGTERM came; 0: none yet */
 };
+
+/* The one variable of the file: set by signals that come while sources are opened; afterwards
+ * signals are read from a descriptor. */
+static atomic_bool stop;
+
+static void on_early_signal(int number)
+{
+	(void)number;
+	atomic_store(&stop, true);
+}
 
 /* --- preparations ------------------------------------------------------------------------ */
 
@@ -66,9 +78,19 @@ static void raise_file_limit(void)
 	}
 }
 
+/* While sources are opened (a pipe may have no writer yet), a signal ends the wait. */
+static void catch_early_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_early_signal};
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	signal(SIGUSR1, SIG_IGN);
+}
+
 static int block_signals(sigset_t *set)
 {
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(set);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGTERM);
@@ -198,6 +220,10 @@ static void end_at_once(struct program *p)
 		taken = mt_flow_abandon(p->flow);
 	mt_log_error("interrupted a second time: %s",
 	             taken ? "a script was cut off, the outputs are complete up to its packet" : "ended at once");
+	if (taken && p->options.json) {
+		p->script = NULL; /* its thread is still in it */
+		print_json(p, MT_STATUS_INTERRUPTED);
+	}
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
@@ -209,8 +235,11 @@ static void on_signal(struct program *p, int number)
 	} else if (number == SIGHUP && o->has_output && o->output.segmented) {
 		mt_run_rotate(p->run);
 	} else {
-		if (number != SIGHUP && ++p->interrupts > 1)
+		int64_t now = mt_monotonic_ms();
+		if (number != SIGHUP && p->interrupted_ms && now - p->interrupted_ms >= SAME_SIGNAL_MS)
 			end_at_once(p);
+		if (number != SIGHUP && !p->interrupted_ms)
+			p->interrupted_ms = now;
 		mt_run_stop(p->run);
 		interrupt_outputs(p);
 	}
@@ -316,7 +345,7 @@ static void print_buffers(const struct mt_options *o)
 		            mt_format_size(o->kernel_buffer, kernel, sizeof kernel));
 }
 
-static int run(struct program *p, int signals)
+static int run(struct program *p)
 {
 	struct mt_err err;
 	int loaded = load_scripts(p);
@@ -324,9 +353,11 @@ static int run(struct program *p, int signals)
 		return loaded ? MT_STATUS_USAGE : MT_STATUS_OK;
 	print_buffers(&p->options);
 	p->sources_tried = true;
-	p->run = mt_run_open(&p->options, p->ifaces);
+	p->run = mt_run_open(&p->options, p->ifaces, &stop);
 	if (!p->run)
-		return MT_STATUS_USAGE;
+		return atomic_load(&stop) ? MT_STATUS_OK : MT_STATUS_USAGE;
+	sigset_t set;
+	int signals = block_signals(&set);
 	if (p->options.user && mt_privileges_drop(p->options.user, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_USAGE;
@@ -346,6 +377,7 @@ static int run(struct program *p, int signals)
 		return MT_STATUS_OUTPUT;
 	}
 	supervise(p, signals);
+	close(signals);
 	return finish(p);
 }
 
@@ -408,11 +440,9 @@ int main(int argc, char **argv)
 	int64_t now_ns = mt_wall_ns();
 	snprintf(p.run_id, sizeof p.run_id, "%lld-%d", (long long)(now_ns / 1000000), (int)getpid());
 	raise_file_limit();
-	sigset_t set;
-	int signals = block_signals(&set);
-	int status = run(&p, signals);
+	catch_early_signals();
+	int status = run(&p);
 	if (p.options.json && p.sources_tried)
 		print_json(&p, status);
-	close(signals);
 	return clean_up(&p, status);
 }

@@ -450,6 +450,11 @@ enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *b, uint64_t *wai
 	}
 }
 
+void mt_merge_stop(struct mt_merge *m)
+{
+	m->next_parked = m->n_parked;
+}
+
 void mt_merge_poll(struct mt_merge *m, int max_ms)
 {
 	struct pollfd fds[64];

@@ -30,6 +30,8 @@ void mt_merge_free(struct mt_merge *m);
  * batch on, then wait until batch *wait_batch is released.  A source that breaks is
  * reported, ends alone, and sets mt_merge_failed. */
 enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *batch, uint64_t *wait_batch);
+/* The run was told to stop: files that have not begun never will. */
+void mt_merge_stop(struct mt_merge *m);
 /* After MT_WAIT: sleep until a source may have something, at most max_ms. */
 void mt_merge_poll(struct mt_merge *m, int max_ms);
 /* Did a source break after its header? */

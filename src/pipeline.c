@@ -43,7 +43,8 @@ struct mt_run {
 	pthread_t reader, hooks;
 	bool reader_started, hooks_started;
 	int done_fd;
-	atomic_bool stop, want_rotate, want_stats;
+	atomic_bool *stop; /* the main thread's */
+	atomic_bool want_rotate, want_stats;
 	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
 	int64_t losses_at_ms;
 	bool failed; /* a source broke before the threads started */
@@ -101,13 +102,14 @@ static size_t live_buffer(const struct mt_options *o)
 	return o->buffer_bytes < SIZE_MAX ? (size_t)o->buffer_bytes : SIZE_MAX;
 }
 
-struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces)
+struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces, atomic_bool *stop)
 {
 	struct mt_run *run = calloc(1, sizeof *run);
 	if (!run)
 		return NULL;
 	run->options = options;
 	run->ifaces = ifaces;
+	run->stop = stop;
 	run->done_fd = eventfd(0, EFD_CLOEXEC);
 	run->chunks = mt_chunks_new(options->any_live ? live_buffer(options) : FILE_BUDGET);
 	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
@@ -127,7 +129,7 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	                                          .to_ns = options->to_ns,
 	                                          .window_ms = options->window_ms,
 	                                          .kernel_buffer = (size_t)options->kernel_buffer,
-	                                          .stop = &run->stop};
+	                                          .stop = stop};
 	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
 	if (open_sources(run)) {
 		mt_run_free(run);
@@ -195,17 +197,17 @@ static void note_losses(struct mt_run *run)
 	}
 }
 
-/* After a stop files end where they are; what live sources and pipes still hold is read,
- * for a window's time and then until they are quiet. */
+/* After a stop what files and pipes have read is worked off, and what live sources still hold is
+ * read: for a window's time, and then until they are quiet. */
 static bool must_end(struct mt_run *run, bool quiet)
 {
-	if (!atomic_load_explicit(&run->stop, memory_order_relaxed))
+	if (!atomic_load_explicit(run->stop, memory_order_relaxed))
 		return false;
-	if (!run->options->any_live)
-		return true;
 	int64_t now = mt_monotonic_ms();
-	if (!run->drain_until_ms)
+	if (!run->drain_until_ms) {
 		run->drain_until_ms = now + DRAIN_MS;
+		mt_merge_stop(run->merge);
+	}
 	bool window_over = now >= run->drain_until_ms - DRAIN_MS + run->options->window_ms;
 	return now >= run->drain_until_ms || (quiet && window_over);
 }
@@ -324,7 +326,7 @@ int mt_run_done_fd(const struct mt_run *run)
 
 void mt_run_stop(struct mt_run *run)
 {
-	atomic_store(&run->stop, true);
+	atomic_store(run->stop, true);
 }
 
 void mt_run_rotate(struct mt_run *run)

@@ -11,6 +11,7 @@
  */
 #ifndef MT_PIPELINE_H
 #define MT_PIPELINE_H
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "err.h"
@@ -22,8 +23,8 @@
 struct mt_run;
 
 /* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
- * borrows options. */
-struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces);
+ * borrows options.  stop: set by a signal, also while a source is waited for here; borrowed. */
+struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces, atomic_bool *stop);
 void mt_run_free(struct mt_run *run);
 
 /* The sources' common traits that the output formats follow from.  Link types of all

@@ -75,6 +75,11 @@ struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
 	return s;
 }
 
+bool mt_source_stopped(const struct mt_source *s)
+{
+	return s->context->stop && atomic_load_explicit(s->context->stop, memory_order_relaxed);
+}
+
 static const char *label(const struct mt_source *s)
 {
 	return strcmp(s->spec.target, "-") == 0 ? "standard input" : s->spec.target;
@@ -151,7 +156,9 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
 	if (s->filled)
 		s->taken = true;
 	s->run_pos = s->run_n = 0;
-	enum mt_read result = s->ops->fill(s, err);
+	/* libtrace holds nothing back for us: after a stop its files end at once. */
+	bool stopped = s->spec.kind == MT_SOURCE_TRACE && !s->spec.live && mt_source_stopped(s);
+	enum mt_read result = stopped ? MT_END : s->ops->fill(s, err);
 	if (result == MT_ERROR)
 		mt_err_prefix(err, "%s", label(s));
 	s->ended = result == MT_ERROR || result == MT_END;

@@ -141,6 +141,8 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err);
 void mt_source_close(struct mt_source *s);
 /* Close and free.  NULL is fine. */
 void mt_source_free(struct mt_source *s);
+/* Has the run been told to stop?  For backends: read nothing more. */
+bool mt_source_stopped(const struct mt_source *s);
 /* Descriptor to poll after MT_WAIT, or -1. */
 int mt_source_fd(struct mt_source *s);
 /* Fresh number of packets lost before they reached the program; UINT64_MAX: unknown. */

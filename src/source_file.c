@@ -305,8 +305,8 @@ static enum mt_read file_fill(struct mt_source *s, struct mt_err *err)
 			return MT_OK;
 		if (result == MT_PARSE_ERROR)
 			return MT_ERROR;
-		if (f->at_end)
-			return MT_END;
+		if (f->at_end || mt_source_stopped(s))
+			return MT_END; /* after a stop what was read is worked off, and nothing more read */
 		enum mt_read more = read_more(s, want, err);
 		if (more == MT_ERROR)
 			keep_error(f, err);
