@@ -31,8 +31,11 @@ RECIPES := $(sort $(wildcard scripts/*.lua))
 LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
 	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
-.PHONY: all deps build demo test bench fixtures lint asan tsan install clean
+.PHONY: all help deps deps-test demo test bench fixtures lint asan tsan install clean
 all: $(PROGRAM)
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
 $(PROGRAM): $(OBJ) $(LUAOBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
