@@ -47,7 +47,7 @@ return {
     n = { default = 10, help = "lines to print",
       check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more, found " .. n end },
     sort = { default = "bytes", help = "bytes (on the wire) or packets",
-      check = function(key) return key ~= "bytes" and key ~= "packets" and "expected bytes or packets, found " .. key end },
+      check = function(key) return key ~= "bytes" and key ~= "packets" and "expected these, found " .. key end },
   },
   on_start = function(run)
     args, fields = run.args, group.parse(run.args.by)

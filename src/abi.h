@@ -86,7 +86,7 @@ struct mt_decoded {
 	uint8_t tcp_flags;       /* 0 if not TCP */
 	uint8_t ttl;             /* TTL or hop limit; 0 if no IP */
 	uint8_t bits;            /* enum mt_decoded_bit */
-	uint8_t reserved[7]; /* to 32 bytes */
+	uint8_t reserved[7];     /* to 32 bytes */
 };
 
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
@@ -103,17 +103,17 @@ struct mt_batch {
 
 /* What a script may know of a segment (rotate, on_segment_open). */
 struct mt_segment_view {
-	uint64_t seq;         /* sequence number, 1 to 99999999 */
-	uint64_t n;           /* number of the segment in this run, from 1 */
-	int64_t start_ns;     /* time of its first packet, or of the boundary that opened it */
-	int64_t first_ns;     /* smallest packet time in it; INT64_MAX while empty */
-	int64_t last_ns;      /* largest packet time in it; INT64_MIN while empty */
+	uint64_t seq;     /* sequence number, 1 to 99999999 */
+	uint64_t n;       /* number of the segment in this run, from 1 */
+	int64_t start_ns; /* time of its first packet, or of the boundary that opened it */
+	int64_t first_ns; /* smallest packet time in it; INT64_MAX while empty */
+	int64_t last_ns;  /* largest packet time in it; INT64_MIN while empty */
 	uint64_t packets;
-	uint64_t bytes;       /* encoded bytes so far, before codec and pipe */
+	uint64_t bytes; /* encoded bytes so far, before codec and pipe */
 	uint64_t captured_bytes;
 	uint64_t wire_bytes;
-	const char *reason;   /* why it was opened: start time size packets signal script */
-	const char *source;   /* source name of the packet that opened it, or "" */
+	const char *reason; /* why it was opened: start time size packets signal script */
+	const char *source; /* source name of the packet that opened it, or "" */
 };
 
 /* Decode every packet of the batch into batch->decode and set batch->decoded. */
@@ -147,7 +147,7 @@ struct mt_address {
 
 /* What on_batch gets: the packets of a batch that its script is to see. */
 struct mt_batch_view {
-	uint32_t n;                       /* packets in it; view[0] to view[n - 1] */
+	uint32_t n; /* packets in it; view[0] to view[n - 1] */
 	uint32_t reserved;
 	double _generation;
 	uint32_t _index[MT_BATCH_PACKETS]; /* their places in the batch */
@@ -189,17 +189,17 @@ MT_EXPORT void mt_script_log(int level, const char *text);
 struct mt_hook_state {
 	struct mt_batch *batch; /* in hand */
 	struct mt_flow *flow;
-	double generation;      /* packet handles made under another one are stale */
-	double before;          /* packets of the run before this batch, for messages */
-	int64_t first_ns;       /* time of the run's first packet */
-	int64_t clock_ns;       /* the stream clock */
-	uint32_t from, to;      /* range of the batch to work on */
-	uint32_t index;         /* packet in hand */
-	uint32_t script;        /* place of the running script in the chain, from 1 */
-	uint32_t phase;         /* enum mt_hook_phase */
-	uint32_t action;        /* out: enum mt_hook_action */
-	uint32_t stop;          /* a script asked for the end of the run */
-	uint32_t errors;        /* hooks that failed so far */
+	double generation; /* packet handles made under another one are stale */
+	double before;     /* packets of the run before this batch, for messages */
+	int64_t first_ns;  /* time of the run's first packet */
+	int64_t clock_ns;  /* the stream clock */
+	uint32_t from, to; /* range of the batch to work on */
+	uint32_t index;    /* packet in hand */
+	uint32_t script;   /* place of the running script in the chain, from 1 */
+	uint32_t phase;    /* enum mt_hook_phase */
+	uint32_t action;   /* out: enum mt_hook_action */
+	uint32_t stop;     /* a script asked for the end of the run */
+	uint32_t errors;   /* hooks that failed so far */
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };

@@ -13,10 +13,10 @@
 /* Exit statuses of the program. */
 enum mt_status {
 	MT_STATUS_OK = 0,
-	MT_STATUS_USAGE = 1,       /* command line, script that does not load, source without header */
-	MT_STATUS_SOURCE = 2,      /* a source broke after its header; drops with --strict */
-	MT_STATUS_OUTPUT = 3,      /* an output failed while running */
-	MT_STATUS_SCRIPT = 4,      /* a script failed */
+	MT_STATUS_USAGE = 1,        /* command line, script that does not load, source without header */
+	MT_STATUS_SOURCE = 2,       /* a source broke after its header; drops with --strict */
+	MT_STATUS_OUTPUT = 3,       /* an output failed while running */
+	MT_STATUS_SCRIPT = 4,       /* a script failed */
 	MT_STATUS_INTERRUPTED = 130 /* a second SIGINT or SIGTERM */
 };
 

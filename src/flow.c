@@ -69,7 +69,8 @@ static void block(void *ctx, const uint8_t **data, size_t *len)
 	mt_script_block(f->script, data, len);
 }
 
-struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_script *script)
+struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
+                            struct mt_script *script)
 {
 	struct mt_flow *f = calloc(1, sizeof *f);
 	if (!f)
@@ -174,7 +175,8 @@ static void add_seen(_Atomic uint64_t *sum, uint64_t n)
 	atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept, uint64_t *dropped)
+void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept,
+                      uint64_t *dropped)
 {
 	*packets = atomic_load_explicit(&f->seen_packets, memory_order_relaxed);
 	*wire_bytes = atomic_load_explicit(&f->seen_bytes, memory_order_relaxed);
@@ -244,7 +246,8 @@ static void add_counts(struct mt_counts *sum, const struct mt_counts *c)
 struct mt_counts mt_flow_counts(const struct mt_flow *f, uint32_t iface)
 {
 	const struct mt_counts *page = f->pages[iface / COUNTS_PAGE % MAX_PAGES];
-	return page ? page[iface % COUNTS_PAGE] : (struct mt_counts){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+	return page ? page[iface % COUNTS_PAGE]
+	            : (struct mt_counts){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
 }
 
 struct mt_counts mt_flow_totals(const struct mt_flow *f)
@@ -277,7 +280,8 @@ json_t *mt_flow_sources_json(void *flow)
 		                      (json_int_t)dropped);
 		if (o)
 			json_object_set_new(o, "dropped_kernel",
-			                    kernel == UINT64_MAX ? json_null() : json_integer((json_int_t)kernel));
+			                    kernel == UINT64_MAX ? json_null()
+			                                         : json_integer((json_int_t)kernel));
 		json_array_append_new(list, o ? o : json_null());
 	}
 	return list;
@@ -296,7 +300,7 @@ static int output_failed(struct mt_flow *f, const struct mt_err *err)
 
 static void print_packets(struct mt_flow *f, uint32_t upto)
 {
-	char lines[16384];
+	char lines[16384] = "";
 	size_t n = 0;
 	if (!f->batch->decoded)
 		mt_batch_decode(f->batch);
@@ -335,8 +339,8 @@ static int route(struct mt_flow *f, uint32_t upto)
 		struct mt_err err;
 		if (!f->outputs[v])
 			continue;
-		if (f->failed ||
-		    mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next, (uint8_t)v, &err)) {
+		if (f->failed || mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next,
+		                                 (uint8_t)v, &err)) {
 			if (!f->failed)
 				output_failed(f, &err);
 			disown(f, upto, v);
@@ -389,8 +393,8 @@ int mt_flow_advance(struct mt_flow *f, uint32_t i)
 
 const struct mt_segment_view *mt_flow_segment(struct mt_flow *f)
 {
-	static const struct mt_segment_view none = {.first_ns = INT64_MAX, .last_ns = INT64_MIN, .reason = "",
-	                                            .source = ""};
+	static const struct mt_segment_view none = {
+	        .first_ns = INT64_MAX, .last_ns = INT64_MIN, .reason = "", .source = ""};
 	return f->outputs[MT_VERDICT_DEFAULT] ? mt_output_segment(f->outputs[MT_VERDICT_DEFAULT]) : &none;
 }
 

@@ -31,7 +31,8 @@ struct mt_counts {
 struct mt_flow;
 
 /* A flow without outputs.  options, ifaces: borrowed.  script: may be NULL, borrowed. */
-struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_script *script);
+struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
+                            struct mt_script *script);
 void mt_flow_free(struct mt_flow *f);
 
 /* Add an output; the first is the default one if has_default was said in options, the others
@@ -63,7 +64,8 @@ struct mt_counts mt_flow_totals(const struct mt_flow *f);
 struct mt_counts mt_flow_counts(const struct mt_flow *f, uint32_t iface);
 uint64_t mt_flow_clock_jumps(const struct mt_flow *f);
 /* Packets, their wire bytes, kept and dropped ones as of the last batch; any thread. */
-void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept, uint64_t *dropped);
+void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept,
+                      uint64_t *dropped);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);
 unsigned mt_flow_outputs(const struct mt_flow *f);
 /* An array with one object a source, cumulative, for manifests: name, dropped, dropped_kernel. */

@@ -31,8 +31,8 @@
 #include "units.h"
 
 enum {
-	PROGRESS_MS = 250,  /* how often the progress line is renewed */
-	ABANDON_MS = 2000,  /* after a second signal: how long a script may take to let go */
+	PROGRESS_MS = 250,   /* how often the progress line is renewed */
+	ABANDON_MS = 2000,   /* after a second signal: how long a script may take to let go */
 	SAME_SIGNAL_MS = 250 /* timeout(1) signals a process and its group: that is one signal, not two */
 };
 
@@ -122,7 +122,8 @@ static int refuse_mixed(const struct mt_output_config *c, const struct mt_link_s
 	snprintf(first, sizeof first, "%s", mt_linktype_description(links->linktype[0]));
 	mt_log_error("%s: one pcap file holds one link type, but %s has %s and %s has %s; write pcapng instead "
 	             "(--format pcapng, or a name ending in .pcapng)",
-	             c->path, links->source[0], first, links->source[1], mt_linktype_description(links->linktype[1]));
+	             c->path, links->source[0], first, links->source[1],
+	             mt_linktype_description(links->linktype[1]));
 	return -1;
 }
 
@@ -148,8 +149,8 @@ static struct mt_output *open_output(struct program *p, struct mt_output_config 
 	struct mt_err err;
 	if (settle_output(p, c))
 		return NULL;
-	struct mt_output *o =
-		mt_output_open(c, p->ifaces, mt_flow_output_hooks(p->flow), mt_flow_run_counters(p->flow), &err);
+	struct mt_output *o = mt_output_open(c, p->ifaces, mt_flow_output_hooks(p->flow),
+	                                     mt_flow_run_counters(p->flow), &err);
 	if (!o)
 		mt_log_error("%s", err.text);
 	return o;
@@ -219,7 +220,8 @@ static void end_at_once(struct program *p)
 	for (int waited = 0; waited < ABANDON_MS && !taken && poll(&done, 1, 50) == 0; waited += 50)
 		taken = mt_flow_abandon(p->flow);
 	mt_log_error("interrupted a second time: %s",
-	             taken ? "a script was cut off, the outputs are complete up to its packet" : "ended at once");
+	             taken ? "a script was cut off, the outputs are complete up to its packet"
+	                   : "ended at once");
 	if (taken && p->options.json) {
 		p->script = NULL; /* its thread is still in it */
 		print_json(p, MT_STATUS_INTERRUPTED);
@@ -251,8 +253,10 @@ static void supervise(struct program *p, int signals)
 	bool live = p->options.any_live;
 	bool show = !p->options.quiet && isatty(STDERR_FILENO) && !p->options.print;
 	struct mt_progress progress = {.live = live};
-	int64_t stop_ms = live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
-	struct pollfd fds[2] = {{.fd = mt_run_done_fd(p->run), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	int64_t stop_ms =
+	        live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
+	struct pollfd fds[2] = {{.fd = mt_run_done_fd(p->run), .events = POLLIN},
+	                        {.fd = signals, .events = POLLIN}};
 	for (;;) {
 		int64_t left = stop_ms == INT64_MAX ? -1 : stop_ms - mt_monotonic_ms();
 		int timeout = show ? PROGRESS_MS : -1;
@@ -315,7 +319,8 @@ static void warn_of_losses(const struct program *p, const json_t *totals)
 	if (kernel && p->options.any_live)
 		mt_log_warn("%lld packets were lost by the kernel", (long long)kernel);
 	if (bypassed)
-		mt_log_warn("%lld packets were kept without their script (script_bypassed)", (long long)bypassed);
+		mt_log_warn("%lld packets were kept without their script (script_bypassed)",
+		            (long long)bypassed);
 }
 
 static int finish(struct program *p)

@@ -10,8 +10,8 @@
 
 /* A key orders a packet: its time, then the slot of its source.  Slots are given in source
  * order, so equal times come out in the order of the command line. */
-typedef uint64_t narrow_key;           /* (ts - base) << 8 | slot: 256 slots, 2.2 years */
-typedef unsigned __int128 wide_key;    /* ts with its sign flipped << 32 | slot */
+typedef uint64_t narrow_key;        /* (ts - base) << 8 | slot: 256 slots, 2.2 years */
+typedef unsigned __int128 wide_key; /* ts with its sign flipped << 32 | slot */
 
 #define NARROW_SLOTS 256u
 #define NARROW_SPAN  ((UINT64_C(1) << 56) - 1)
@@ -19,10 +19,12 @@ typedef unsigned __int128 wide_key;    /* ts with its sign flipped << 32 | slot 
 #define WIDE_END     ((wide_key)1 << 96)
 #define WIDE_SLOT    0xffffffffu
 /* Room below the first time, for sources that run backwards: 208 days. */
-#define BASE_MARGIN  (INT64_C(1) << 54)
+#define BASE_MARGIN (INT64_C(1) << 54)
 
-enum { BATCH_BYTES = 384 * 1024, /* hand a batch on while its packets are still in the cache */
-       LIVE_POLL = 256 };        /* look at quiet live sources once in so many packets */
+enum {
+	BATCH_BYTES = 384 * 1024, /* hand a batch on while its packets are still in the cache */
+	LIVE_POLL = 256
+}; /* look at quiet live sources once in so many packets */
 
 struct mt_merge {
 	struct mt_chunks *chunks;
@@ -37,10 +39,10 @@ struct mt_merge {
 	unsigned char *pending;   /* slot must be filled before the merge can go on */
 	unsigned n_slots, n_ended, n_pending, n_quiet;
 
-	bool wide;            /* which of the two trees is in use */
+	bool wide; /* which of the two trees is in use */
 	int64_t base_ns;
-	unsigned leaves;      /* power of two >= n_slots */
-	narrow_key *narrow;   /* [0] winner, [1..leaves-1] losers */
+	unsigned leaves;    /* power of two >= n_slots */
+	narrow_key *narrow; /* [0] winner, [1..leaves-1] losers */
 	wide_key *wide_nodes;
 	wide_key *scratch; /* winners of the pairs while a tree is built */
 
@@ -325,7 +327,8 @@ struct mt_merge *mt_merge_new(struct mt_source **sources, unsigned n, struct mt_
 	m->narrow = calloc(leaves, sizeof *m->narrow);
 	m->wide_nodes = calloc(leaves, sizeof *m->wide_nodes);
 	m->scratch = calloc(2 * leaves, sizeof *m->scratch);
-	if (!m->slots || !m->pending || !m->parked || !m->parked_ns || !m->narrow || !m->wide_nodes || !m->scratch)
+	if (!m->slots || !m->pending || !m->parked || !m->parked_ns || !m->narrow || !m->wide_nodes ||
+	    !m->scratch)
 		goto fail;
 	m->n_parked = park(m, firsts);
 	qsort(firsts, m->n_parked, sizeof *firsts, by_first_time);
@@ -365,8 +368,8 @@ void mt_merge_free(struct mt_merge *m)
 /* Move packets of the winners into the batch until it is full, a run is used up (its slot
  * in *slot: MT_WAIT), or a parked source's time has come (MT_FULL).  Inlined twice, with
  * `wide` known, so that each copy has one kind of key. */
-static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *m, struct mt_batch *b, unsigned *slot,
-                                                              bool wide)
+static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *m, struct mt_batch *b,
+                                                               unsigned *slot, bool wide)
 {
 	int64_t parked_ns = m->next_parked < m->n_parked ? m->parked_ns[m->next_parked] : INT64_MAX;
 	bool any_parked = m->next_parked < m->n_parked;

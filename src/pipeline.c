@@ -19,8 +19,8 @@ enum {
 	FILE_BATCHES = 8,
 	LIVE_BATCH_BYTES = 256 << 10, /* live: one batch for so many bytes of --buffer-size */
 	MAX_LIVE_BATCHES = 4096,
-	TICK_MS = 100,          /* timers, and how soon a stop is noticed */
-	DRAIN_MS = 1000         /* after a stop, what live sources still hold is read for at most this long */
+	TICK_MS = 100,  /* timers, and how soon a stop is noticed */
+	DRAIN_MS = 1000 /* after a stop, what live sources still hold is read for at most this long */
 };
 
 /* What one source lost, copied by the reading thread for others to look at. */
@@ -288,7 +288,8 @@ static void *hooks_main(void *arg)
 			mt_queue_release(run->queue);
 		} else {
 			int64_t window_ns = (int64_t)run->options->window_ms * 1000000;
-			r = mt_flow_idle(run->flow, run->options->any_live ? mt_wall_ns() - window_ns : INT64_MIN);
+			r = mt_flow_idle(run->flow,
+			                 run->options->any_live ? mt_wall_ns() - window_ns : INT64_MIN);
 		}
 		serve_requests(run);
 		if (r <= 0 || last || mt_flow_status(run->flow))

@@ -108,7 +108,8 @@ static bool sleep_until(struct mt_queue *q, atomic_bool *sleeps, bool (*ready)(s
 
 struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms)
 {
-	if (!have_slot(q, 0) && (timeout_ms == 0 || !sleep_until(q, &q->producer_sleeps, have_slot, 0, timeout_ms)))
+	if (!have_slot(q, 0) &&
+	    (timeout_ms == 0 || !sleep_until(q, &q->producer_sleeps, have_slot, 0, timeout_ms)))
 		return NULL;
 	if (atomic_load(&q->left))
 		return NULL;
@@ -144,7 +145,8 @@ void mt_queue_wait_released(struct mt_queue *q, uint64_t seq)
 
 struct mt_batch *mt_queue_pop(struct mt_queue *q, int timeout_ms)
 {
-	if (!have_batch(q, 0) && (timeout_ms == 0 || !sleep_until(q, &q->consumer_sleeps, have_batch, 0, timeout_ms)))
+	if (!have_batch(q, 0) &&
+	    (timeout_ms == 0 || !sleep_until(q, &q->consumer_sleeps, have_batch, 0, timeout_ms)))
 		return NULL;
 	return q->slots[(atomic_load_explicit(&q->released, memory_order_relaxed) + 1) % q->capacity];
 }

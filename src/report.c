@@ -163,19 +163,20 @@ bool mt_report_lossy(const json_t *totals)
 
 static void print_line(const char *name, const json_t *o)
 {
-	static const char *const keys[] = {"kept",           "filtered", "script_dropped", "dropped",
-	                                   "dropped_kernel", "late",     "disorder",       "bad_time",
-	                                   "script_bypassed"};
+	static const char *const keys[] = {"kept",     "filtered",       "script_dropped",
+	                                   "dropped",  "dropped_kernel", "late",
+	                                   "disorder", "bad_time",       "script_bypassed"};
 	char line[1024], number[32];
-	size_t n = (size_t)snprintf(
-		line, 512, "%.200s: %s packets", name,
-		mt_format_count((uint64_t)json_integer_value(json_object_get(o, "packets")), number, sizeof number));
+	size_t n = (size_t)snprintf(line, 512, "%.200s: %s packets", name,
+	                            mt_format_count((uint64_t)json_integer_value(json_object_get(o, "packets")),
+	                                            number, sizeof number));
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
 		const json_t *v = json_object_get(o, keys[i]);
 		if (json_integer_value(v) > 0 || i == 0)
-			n += (size_t)snprintf(line + n, sizeof line - n, ", %s %s",
-			                      mt_format_count((uint64_t)json_integer_value(v), number, sizeof number),
-			                      keys[i]);
+			n += (size_t)snprintf(
+			        line + n, sizeof line - n, ", %s %s",
+			        mt_format_count((uint64_t)json_integer_value(v), number, sizeof number),
+			        keys[i]);
 	}
 	mt_log_info(0, "%s", line);
 }

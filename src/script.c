@@ -53,6 +53,7 @@ static void *limited_alloc(void *ctx, void *ptr, size_t old, size_t size)
 static bool may_compile(void)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	/* cppcheck-suppress invalidFunctionArg ; -1 is what an anonymous mapping takes */
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return false;
@@ -93,7 +94,9 @@ static bool call(struct mt_script *s, int n, int results)
 	}
 	s->limit = SIZE_MAX;
 	const char *text = lua_tostring(s->lua, -1);
-	mt_log_error("%s", r == LUA_ERRMEM ? "scripts: out of memory (--script-memory)" : text ? text : "script error");
+	mt_log_error("%s", r == LUA_ERRMEM ? "scripts: out of memory (--script-memory)"
+	                   : text          ? text
+	                                   : "script error");
 	lua_settop(s->lua, handler - 1);
 	lua_gc(s->lua, LUA_GCCOLLECT, 0);
 	s->failed = true;
@@ -128,20 +131,19 @@ static int first_linktype(lua_State *L)
 }
 
 /* package.loaders[1] for --lua-dir: DIR/moontap/x.lua before the module in the binary. */
-static const char lua_dir_loader[] =
-	"local dir = ...\n"
-	"table.insert(package.loaders, 1, function(name)\n"
-	"  local path = dir .. '/' .. name:gsub('%.', '/') .. '.lua'\n"
-	"  local file = io.open(path)\n"
-	"  if not file then return nil end\n"
-	"  file:close()\n"
-	"  return assert(loadfile(path))\n"
-	"end)\n";
+static const char lua_dir_loader[] = "local dir = ...\n"
+                                     "table.insert(package.loaders, 1, function(name)\n"
+                                     "  local path = dir .. '/' .. name:gsub('%.', '/') .. '.lua'\n"
+                                     "  local file = io.open(path)\n"
+                                     "  if not file then return nil end\n"
+                                     "  file:close()\n"
+                                     "  return assert(loadfile(path))\n"
+                                     "end)\n";
 
 /* Room for chains of many hooks; see the measurements on trace limits in docs. */
 static const char compiler_options[] =
-	"require('jit.opt').start('maxtrace=8000', 'maxrecord=16000', 'maxsnap=2000', 'maxirconst=2000',\n"
-	"  'maxside=1000', 'maxmcode=16384', 'sizemcode=256')\n";
+        "require('jit.opt').start('maxtrace=8000', 'maxrecord=16000', 'maxsnap=2000', 'maxirconst=2000',\n"
+        "  'maxside=1000', 'maxmcode=16384', 'sizemcode=256')\n";
 
 static int open_library(struct mt_script *s, struct mt_err *err)
 {
@@ -168,7 +170,8 @@ static int open_library(struct mt_script *s, struct mt_err *err)
 	return 0;
 }
 
-struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_err *err)
+struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
+                                struct mt_err *err)
 {
 	struct mt_script *s = calloc(1, sizeof *s);
 	if (s) {
@@ -235,7 +238,7 @@ static void add_word(lua_State *L, int place, const char *text, bool expression)
 static void push_settings(struct mt_script *s, const char *extra)
 {
 	static const char *const rules[] = {
-		[MT_RULE_KEEP] = "keep", [MT_RULE_DROP] = "drop", [MT_RULE_STOP] = "stop"};
+	        [MT_RULE_KEEP] = "keep", [MT_RULE_DROP] = "drop", [MT_RULE_STOP] = "stop"};
 	const struct mt_options *o = s->options;
 	lua_State *L = s->lua;
 	lua_newtable(L);
@@ -358,7 +361,7 @@ int mt_script_start(struct mt_script *s, const json_t *sources)
 	mt_lua_push_json(s->lua, sources);
 	if (!call(s, 1, 1))
 		return MT_STATUS_SCRIPT;
-	int status = lua_isnil(s->lua, -1)         ? MT_STATUS_USAGE
+	int status = lua_isnil(s->lua, -1)       ? MT_STATUS_USAGE
 	             : lua_toboolean(s->lua, -1) ? MT_STATUS_OK
 	                                         : MT_STATUS_SCRIPT;
 	lua_pop(s->lua, 1);

@@ -19,7 +19,8 @@
 struct mt_script;
 
 /* Start LuaJIT and load the library.  NULL with err. */
-struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces, struct mt_err *err);
+struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
+                                struct mt_err *err);
 /* Load all -l and -e (and the recipe `extra`, if not NULL).  1 loaded; 0 a NAME,help was printed
  * and the program is done; -1 err. */
 int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err);

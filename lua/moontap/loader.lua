@@ -270,7 +270,8 @@ function M.load(word, recipes)
     hooks[key] = script[key]
   end
   return {
-    name = base_name(name), label = name, args = values, hooks = hooks, results = script.results, rule = script.on_error,
+    name = base_name(name), label = name, args = values,
+    hooks = hooks, results = script.results, rule = script.on_error,
     filter = resolve(name, script, "filter", values, "string"),
     keep = resolve(name, script, "keep", values, "string"),
     interval = interval,
