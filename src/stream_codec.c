@@ -30,7 +30,7 @@ struct mt_decoder {
 	bool padding;     /* gzip: zeros follow the last member */
 	size_t hint;      /* zstd, lz4: input that completes the block in hand */
 	union {
-		struct inflate_state *gzip;
+		struct gzip *gzip;
 		ZSTD_DStream *zstd;
 		LZ4F_dctx *lz4;
 		lzma_stream xz;
@@ -94,9 +94,18 @@ static int begin_member(struct mt_decoder *d, struct mt_decode_buffers *b)
 
 /* --- gzip ------------------------------------------------------------------------------ */
 
+/* ISA-L's own reading of the member header (ISAL_GZIP) takes a header checksum that it never
+ * initialised for one to compare with, so at random it refuses good files (seen in 2.30). The
+ * header is read here with a structure that is all zeros. */
+struct gzip {
+	struct inflate_state inflate;
+	struct isal_gzip_header header;
+	bool in_header;
+};
+
 static int gzip_open(struct mt_decoder *d)
 {
-	d->gzip = malloc(sizeof *d->gzip);
+	d->gzip = calloc(1, sizeof *d->gzip);
 	return d->gzip ? 0 : -1;
 }
 
@@ -127,20 +136,26 @@ static const char *gzip_error(int code)
 
 static int gzip_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
 {
-	struct inflate_state *z = d->gzip;
+	struct gzip *g = d->gzip;
+	struct inflate_state *z = &g->inflate;
 	if (!d->in_member) {
 		int begun = begin_member(d, b);
 		if (begun < 2)
 			return begun;
 		isal_inflate_init(z);
-		z->crc_flag = ISAL_GZIP;
+		z->crc_flag = ISAL_GZIP_NO_HDR_VER;
+		g->header = (struct isal_gzip_header){0};
+		g->in_header = true;
 	}
 	size_t in = b->in_len, out = clamp_uint(b->out_len);
 	z->next_in = (uint8_t *)(uintptr_t)b->in;
 	z->avail_in = (uint32_t)in;
 	z->next_out = b->out;
 	z->avail_out = (uint32_t)out;
-	int code = isal_inflate(z);
+	int code = g->in_header ? isal_read_gzip_header(z, &g->header) : ISAL_DECOMP_OK;
+	g->in_header = g->in_header && code == ISAL_END_INPUT;
+	if (!g->in_header && code == ISAL_DECOMP_OK)
+		code = isal_inflate(z);
 	size_t taken = in - z->avail_in, made = out - z->avail_out;
 	advance(b, taken, made);
 	if (code < 0)
