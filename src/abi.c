@@ -30,6 +30,7 @@ static const struct mt_abi_entry table[] = {
         FIELD(mt_packet, verdict),
         FIELD(mt_packet, flags),
         FIELD(mt_packet, reserved),
+        FIELD(mt_packet, cut),
         SIZE(mt_decoded),
         FIELD(mt_decoded, l3_offset),
         FIELD(mt_decoded, l4_offset),

@@ -56,7 +56,8 @@ struct mt_packet {
 	uint8_t direction;      /* enum mt_direction */
 	uint8_t verdict;        /* enum mt_verdict, or the index of a named output */
 	uint8_t flags;          /* enum mt_packet_flag */
-	uint8_t reserved[5];
+	uint8_t reserved;
+	uint32_t cut; /* captured bytes that p:truncate has taken off caplen */
 };
 
 /* Bits of mt_decoded.bits. */

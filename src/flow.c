@@ -11,7 +11,7 @@
 #include "script.h"
 #include "units.h"
 
-enum { MAX_OUTPUTS = MT_VERDICT_LAST_OUTPUT + 1, COUNTS_PAGE = 64, MAX_PAGES = 16384 };
+enum { MAX_OUTPUTS = MT_VERDICT_LAST_OUTPUT + 1 };
 
 /* A live packet further ahead of the wall clock than this does not move the stream clock. */
 #define CLOCK_JUMP_NS INT64_C(60000000000)
@@ -33,7 +33,7 @@ struct mt_flow {
 
 	struct mt_batch *batch; /* in hand */
 	uint32_t next;          /* packets before this one are routed and counted */
-	struct mt_counts *pages[MAX_PAGES];
+	struct mt_counts_table *counts;
 	uint64_t kept;
 	int64_t first_ns, clock_ns; /* INT64_MIN: no packet yet */
 	bool limit_reached;
@@ -43,7 +43,6 @@ struct mt_flow {
 	struct mt_err failure; /* of an output below mt_flow_advance */
 	atomic_int where;
 	atomic_bool wants_decode;
-	_Atomic uint64_t seen_packets, seen_bytes, seen_kept, seen_dropped; /* for mt_flow_progress */
 
 	mt_source_drops_fn *drops;
 	void *drops_ctx;
@@ -73,8 +72,12 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
                             struct mt_script *script)
 {
 	struct mt_flow *f = calloc(1, sizeof *f);
-	if (!f)
+	if (f)
+		f->counts = mt_counts_new(ifaces);
+	if (!f || !f->counts) {
+		free(f);
 		return NULL;
+	}
 	f->options = options;
 	f->ifaces = ifaces;
 	f->script = script;
@@ -99,8 +102,7 @@ void mt_flow_free(struct mt_flow *f)
 		return;
 	for (unsigned i = 0; i < f->n_outputs; i++)
 		mt_output_free(f->outputs[i]);
-	for (unsigned i = 0; i < MAX_PAGES; i++)
-		free(f->pages[i]);
+	mt_counts_free(f->counts);
 	free(f);
 }
 
@@ -139,130 +141,20 @@ void mt_flow_set_drops(struct mt_flow *f, mt_source_drops_fn *fn, void *ctx)
 
 /* --- counts ---------------------------------------------------------------------------- */
 
-static struct mt_counts *counts_of(struct mt_flow *f, uint32_t iface)
-{
-	struct mt_counts **page = &f->pages[iface / COUNTS_PAGE % MAX_PAGES];
-	if (__builtin_expect(!*page, 0)) {
-		*page = calloc(COUNTS_PAGE, sizeof **page);
-		if (!*page) {
-			mt_log_error("out of memory for counters");
-			abort();
-		}
-		for (unsigned i = 0; i < COUNTS_PAGE; i++) {
-			(*page)[i].first_ns = INT64_MAX;
-			(*page)[i].last_ns = INT64_MIN;
-		}
-	}
-	return &(*page)[iface % COUNTS_PAGE];
-}
-
-static void count_odd(struct mt_flow *f, struct mt_counts *c, const struct mt_packet *p)
-{
-	c->disorder += !!(p->flags & MT_PACKET_DISORDER);
-	c->bad_time += !!(p->flags & MT_PACKET_BAD_TIME);
-	c->late += !!(p->flags & MT_PACKET_LATE);
-	if (p->flags & MT_PACKET_BYPASSED && p->verdict <= MT_VERDICT_LAST_OUTPUT) {
-		c->script_bypassed++;
-		f->counters.script_bypassed++;
-	}
-	f->counters.late += !!(p->flags & MT_PACKET_LATE);
-	f->counters.clock_jumps += !!(p->flags & MT_PACKET_CLOCK_JUMP);
-}
-
-/* One thread writes, another only looks: no locked instruction is needed. */
-static void add_seen(_Atomic uint64_t *sum, uint64_t n)
-{
-	atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept,
-                      uint64_t *dropped)
-{
-	*packets = atomic_load_explicit(&f->seen_packets, memory_order_relaxed);
-	*wire_bytes = atomic_load_explicit(&f->seen_bytes, memory_order_relaxed);
-	*kept = atomic_load_explicit(&f->seen_kept, memory_order_relaxed);
-	*dropped = atomic_load_explicit(&f->seen_dropped, memory_order_relaxed);
-}
-
-/* Count every packet of the batch from f->next to upto, once, under what became of it. */
+/* Count the packets of the batch from f->next to upto. */
 static void count(struct mt_flow *f, uint32_t upto)
 {
-	uint64_t kept = 0, dropped = 0, wire_bytes = 0;
-	int64_t clock_ns = f->clock_ns;
-	for (const struct mt_packet *p = f->batch->packets + f->next; p < f->batch->packets + upto; p++) {
-		struct mt_counts *c = counts_of(f, p->iface);
-		c->packets++;
-		c->bytes += p->caplen;
-		c->wire_bytes += p->wirelen;
-		wire_bytes += p->wirelen;
-		if (p->ts_ns < c->first_ns)
-			c->first_ns = p->ts_ns;
-		if (p->ts_ns > c->last_ns)
-			c->last_ns = p->ts_ns;
-		if (__builtin_expect(p->flags != 0, 0))
-			count_odd(f, c, p);
-		if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
-			c->kept++;
-			kept++;
-		} else if (p->verdict == MT_VERDICT_FILTERED) {
-			c->filtered++;
-			continue;
-		} else if (p->verdict == MT_VERDICT_UNWRITABLE) {
-			c->dropped++;
-			dropped++;
-		} else {
-			c->script_dropped++;
-		}
-		if (p->ts_ns > clock_ns && !(p->flags & MT_PACKET_CLOCK_JUMP))
-			clock_ns = p->ts_ns;
-	}
+	uint64_t kept = mt_counts_add(f->counts, f->batch->packets + f->next, upto - f->next, &f->clock_ns);
+	struct mt_counts totals = mt_counts_odd(f->counts);
 	f->kept += kept;
-	f->clock_ns = clock_ns;
-	add_seen(&f->seen_packets, upto - f->next);
-	add_seen(&f->seen_bytes, wire_bytes);
-	add_seen(&f->seen_kept, kept);
-	add_seen(&f->seen_dropped, dropped);
+	f->counters.late = totals.late;
+	f->counters.script_bypassed = totals.script_bypassed;
+	f->counters.clock_jumps = totals.clock_jumps;
 }
 
-static void add_counts(struct mt_counts *sum, const struct mt_counts *c)
+struct mt_counts_table *mt_flow_counts(const struct mt_flow *f)
 {
-	sum->packets += c->packets;
-	sum->bytes += c->bytes;
-	sum->wire_bytes += c->wire_bytes;
-	sum->kept += c->kept;
-	sum->filtered += c->filtered;
-	sum->script_dropped += c->script_dropped;
-	sum->dropped += c->dropped;
-	sum->late += c->late;
-	sum->disorder += c->disorder;
-	sum->bad_time += c->bad_time;
-	sum->script_bypassed += c->script_bypassed;
-	if (c->first_ns < sum->first_ns)
-		sum->first_ns = c->first_ns;
-	if (c->last_ns > sum->last_ns)
-		sum->last_ns = c->last_ns;
-}
-
-struct mt_counts mt_flow_counts(const struct mt_flow *f, uint32_t iface)
-{
-	const struct mt_counts *page = f->pages[iface / COUNTS_PAGE % MAX_PAGES];
-	return page ? page[iface % COUNTS_PAGE]
-	            : (struct mt_counts){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
-}
-
-struct mt_counts mt_flow_totals(const struct mt_flow *f)
-{
-	struct mt_counts sum = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
-	for (uint32_t i = 0; i < mt_ifaces_count(f->ifaces); i++) {
-		struct mt_counts c = mt_flow_counts(f, i);
-		add_counts(&sum, &c);
-	}
-	return sum;
-}
-
-uint64_t mt_flow_clock_jumps(const struct mt_flow *f)
-{
-	return f->counters.clock_jumps;
+	return f->counts;
 }
 
 json_t *mt_flow_sources_json(void *flow)
@@ -275,7 +167,7 @@ json_t *mt_flow_sources_json(void *flow)
 			f->drops(f->drops_ctx, g, &dropped, &kernel);
 		for (uint32_t i = 0; i < mt_ifaces_count(f->ifaces); i++)
 			if (mt_ifaces_get(f->ifaces, i)->group == g)
-				dropped += mt_flow_counts(f, i).dropped;
+				dropped += mt_counts_of(f->counts, i).dropped;
 		json_t *o = json_pack("{s:s, s:I}", "name", mt_ifaces_group_name(f->ifaces, g), "dropped",
 		                      (json_int_t)dropped);
 		if (o)
@@ -530,7 +422,7 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 
 int mt_flow_idle(struct mt_flow *f, int64_t clock_ns)
 {
-	if (clock_ns != INT64_MIN && clock_ns > f->clock_ns && f->first_ns != INT64_MIN) {
+	if (clock_ns != INT64_MIN && clock_ns > f->clock_ns) {
 		f->clock_ns = clock_ns;
 		if (f->script) {
 			f->state->clock_ns = clock_ns;

@@ -13,20 +13,13 @@
 #include <stdbool.h>
 
 #include "abi.h"
+#include "counts.h"
 #include "err.h"
 #include "iface.h"
 #include "options.h"
 #include "output.h"
 
 struct mt_script;
-
-/* Counts of one interface table entry, or the sum over several. */
-struct mt_counts {
-	uint64_t packets, bytes, wire_bytes; /* that reached the program */
-	uint64_t kept, filtered, script_dropped, dropped;
-	uint64_t late, disorder, bad_time, script_bypassed;
-	int64_t first_ns, last_ns; /* smallest and largest time; INT64_MAX / INT64_MIN: none */
-};
 
 struct mt_flow;
 
@@ -58,14 +51,8 @@ bool mt_flow_abandon(struct mt_flow *f);
 int mt_flow_status(const struct mt_flow *f);
 /* Does any hook or --print read decoded fields?  Asked by the reading thread. */
 bool mt_flow_wants_decode(const struct mt_flow *f);
-/* Totals, and the counts of one interface (zeros if nothing came from it).  On the hook thread,
- * or once it has ended. */
-struct mt_counts mt_flow_totals(const struct mt_flow *f);
-struct mt_counts mt_flow_counts(const struct mt_flow *f, uint32_t iface);
-uint64_t mt_flow_clock_jumps(const struct mt_flow *f);
-/* Packets, their wire bytes, kept and dropped ones as of the last batch; any thread. */
-void mt_flow_progress(struct mt_flow *f, uint64_t *packets, uint64_t *wire_bytes, uint64_t *kept,
-                      uint64_t *dropped);
+/* What was counted.  Hook thread, or once it has ended; mt_counts_progress at any time. */
+struct mt_counts_table *mt_flow_counts(const struct mt_flow *f);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);
 unsigned mt_flow_outputs(const struct mt_flow *f);
 /* An array with one object a source, cumulative, for manifests: name, dropped, dropped_kernel. */

@@ -178,16 +178,18 @@ static int open_outputs(struct program *p)
 static void show_progress(struct program *p, struct mt_progress *progress)
 {
 	char line[MT_PROGRESS_LINE];
-	uint64_t wire_bytes;
-	mt_flow_progress(p->flow, &progress->packets, &wire_bytes, &progress->kept, &progress->dropped);
+	struct mt_counts seen = mt_counts_progress(mt_flow_counts(p->flow));
+	progress->packets = seen.packets;
+	progress->kept = seen.kept;
+	progress->dropped = seen.dropped;
 	for (uint32_t g = 0; p->options.any_live && g < mt_ifaces_groups(p->ifaces); g++) {
 		uint64_t lost, kernel;
 		mt_run_drops(p->run, g, &lost, &kernel);
 		progress->dropped += lost + (kernel == UINT64_MAX ? 0 : kernel);
 	}
 	mt_run_progress(p->run, &progress->bytes_done, &progress->bytes_total);
-	mt_progress_sample(progress, mt_monotonic_ms() - p->started_ms, progress->packets, wire_bytes);
-	progress->wire_bytes = wire_bytes;
+	mt_progress_sample(progress, mt_monotonic_ms() - p->started_ms, seen.packets, seen.wire_bytes);
+	progress->wire_bytes = seen.wire_bytes;
 	progress->elapsed_ms = mt_monotonic_ms() - p->started_ms;
 	progress->columns = mt_progress_columns();
 	mt_progress_line(progress, line, sizeof line);

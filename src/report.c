@@ -39,23 +39,6 @@ static void set_counts(json_t *o, const struct mt_counts *c, uint64_t lost, uint
 	json_object_set_new(o, "last_ts", time_or_null(c->last_ns, any));
 }
 
-static void add_counts(struct mt_counts *sum, const struct mt_counts *c)
-{
-	sum->packets += c->packets;
-	sum->bytes += c->bytes;
-	sum->wire_bytes += c->wire_bytes;
-	sum->kept += c->kept;
-	sum->filtered += c->filtered;
-	sum->script_dropped += c->script_dropped;
-	sum->dropped += c->dropped;
-	sum->late += c->late;
-	sum->disorder += c->disorder;
-	sum->bad_time += c->bad_time;
-	sum->script_bypassed += c->script_bypassed;
-	sum->first_ns = c->first_ns < sum->first_ns ? c->first_ns : sum->first_ns;
-	sum->last_ns = c->last_ns > sum->last_ns ? c->last_ns : sum->last_ns;
-}
-
 /* Add a name that is not there yet. */
 static void add_name(json_t *list, const char *name)
 {
@@ -85,8 +68,7 @@ json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *if
 	if (!sums)
 		return list;
 	for (uint32_t g = 0; g < groups; g++) {
-		sums[g].first_ns = INT64_MAX;
-		sums[g].last_ns = INT64_MIN;
+		sums[g] = mt_counts_zero();
 		json_t *o = json_object();
 		json_object_set_new(o, "name", json_string(mt_ifaces_group_name(ifaces, g)));
 		json_object_set_new(o, "linktypes", json_array());
@@ -94,10 +76,8 @@ json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *if
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		const struct mt_iface *iface = mt_ifaces_get(ifaces, i);
-		struct mt_counts c = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
-		if (flow)
-			c = mt_flow_counts(flow, i);
-		add_counts(&sums[iface->group], &c);
+		struct mt_counts c = flow ? mt_counts_of(mt_flow_counts(flow), i) : mt_counts_zero();
+		mt_counts_sum(&sums[iface->group], &c);
 		add_name(json_object_get(json_array_get(list, iface->group), "linktypes"),
 		         mt_linktype_name(iface->linktype));
 	}
@@ -112,10 +92,8 @@ json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *if
 
 json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run)
 {
-	struct mt_counts sum = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+	struct mt_counts sum = flow ? mt_counts_total(mt_flow_counts(flow)) : mt_counts_zero();
 	uint64_t lost = 0, kernel = UINT64_MAX;
-	if (flow)
-		sum = mt_flow_totals(flow);
 	for (uint32_t g = 0; g < mt_ifaces_groups(ifaces); g++) {
 		uint64_t l, k;
 		drops(run, g, &l, &k);
@@ -125,7 +103,7 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 	}
 	json_t *o = json_object();
 	set_counts(o, &sum, lost, kernel);
-	json_object_set_new(o, "clock_jumps", integer(flow ? mt_flow_clock_jumps(flow) : 0));
+	json_object_set_new(o, "clock_jumps", integer(sum.clock_jumps));
 	json_t *names = json_array();
 	for (uint32_t i = 0; i < mt_ifaces_count(ifaces); i++)
 		add_name(names, mt_linktype_name(mt_ifaces_get(ifaces, i)->linktype));

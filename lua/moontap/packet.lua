@@ -221,7 +221,9 @@ function methods.truncate(h, len)
   if not (type(len) == "number" and len >= 0) then
     error("p:truncate(len): expected a length of 0 or more, got " .. tostring(len), 2)
   end
+  len = math.floor(len)
   if len < q.caplen then
+    q.cut = q.cut + (q.caplen - len)
     q.caplen = len
     C.mt_decode(q, h._decoded)
   end

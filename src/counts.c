@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "counts.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "log.h"
+
+enum { PAGE = 64, MAX_PAGES = 16384 };
+
+struct mt_counts_table {
+	const struct mt_ifaces *ifaces;
+	struct mt_counts *pages[MAX_PAGES]; /* entries never move */
+	struct mt_counts odd;
+	_Atomic uint64_t packets, wire_bytes, kept, dropped; /* for mt_counts_progress */
+};
+
+struct mt_counts mt_counts_zero(void)
+{
+	return (struct mt_counts){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+}
+
+void mt_counts_sum(struct mt_counts *sum, const struct mt_counts *c)
+{
+	sum->packets += c->packets;
+	sum->bytes += c->bytes;
+	sum->wire_bytes += c->wire_bytes;
+	sum->kept += c->kept;
+	sum->filtered += c->filtered;
+	sum->script_dropped += c->script_dropped;
+	sum->dropped += c->dropped;
+	sum->late += c->late;
+	sum->disorder += c->disorder;
+	sum->bad_time += c->bad_time;
+	sum->script_bypassed += c->script_bypassed;
+	sum->clock_jumps += c->clock_jumps;
+	if (c->first_ns < sum->first_ns)
+		sum->first_ns = c->first_ns;
+	if (c->last_ns > sum->last_ns)
+		sum->last_ns = c->last_ns;
+}
+
+struct mt_counts_table *mt_counts_new(const struct mt_ifaces *ifaces)
+{
+	struct mt_counts_table *t = calloc(1, sizeof *t);
+	if (t)
+		t->ifaces = ifaces;
+	return t;
+}
+
+void mt_counts_free(struct mt_counts_table *t)
+{
+	if (!t)
+		return;
+	for (unsigned i = 0; i < MAX_PAGES; i++)
+		free(t->pages[i]);
+	free(t);
+}
+
+static struct mt_counts *new_page(struct mt_counts_table *t, uint32_t page)
+{
+	struct mt_counts *p = calloc(PAGE, sizeof *p);
+	if (!p) {
+		mt_log_error("out of memory for counters");
+		abort();
+	}
+	for (unsigned i = 0; i < PAGE; i++)
+		p[i] = mt_counts_zero();
+	return t->pages[page] = p;
+}
+
+static struct mt_counts *entry(struct mt_counts_table *t, uint32_t iface)
+{
+	struct mt_counts *page = t->pages[iface / PAGE % MAX_PAGES];
+	if (__builtin_expect(!page, 0))
+		page = new_page(t, iface / PAGE % MAX_PAGES);
+	return &page[iface % PAGE];
+}
+
+static void count_odd(struct mt_counts *c, const struct mt_packet *p)
+{
+	c->disorder += !!(p->flags & MT_PACKET_DISORDER);
+	c->bad_time += !!(p->flags & MT_PACKET_BAD_TIME);
+	c->late += !!(p->flags & MT_PACKET_LATE);
+	c->script_bypassed += p->flags & MT_PACKET_BYPASSED && p->verdict <= MT_VERDICT_LAST_OUTPUT;
+	c->clock_jumps += !!(p->flags & MT_PACKET_CLOCK_JUMP);
+}
+
+/* One thread writes, another only looks: no locked instruction is needed. */
+static void add_seen(_Atomic uint64_t *sum, uint64_t n)
+{
+	atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packets, uint32_t n,
+                       int64_t *clock_ns)
+{
+	uint64_t kept = 0, dropped = 0, wire_bytes = 0;
+	int64_t latest_ns = *clock_ns;
+	for (const struct mt_packet *p = packets; p < packets + n; p++) {
+		struct mt_counts *c = entry(t, p->iface);
+		c->packets++;
+		c->bytes += p->caplen + p->cut;
+		c->wire_bytes += p->wirelen;
+		wire_bytes += p->wirelen;
+		if (p->ts_ns < c->first_ns)
+			c->first_ns = p->ts_ns;
+		if (p->ts_ns > c->last_ns)
+			c->last_ns = p->ts_ns;
+		if (__builtin_expect(p->flags != 0, 0)) {
+			count_odd(c, p);
+			count_odd(&t->odd, p);
+		}
+		if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
+			c->kept++;
+			kept++;
+		} else if (p->verdict == MT_VERDICT_FILTERED) {
+			c->filtered++;
+			continue;
+		} else if (p->verdict == MT_VERDICT_UNWRITABLE) {
+			c->dropped++;
+			dropped++;
+		} else {
+			c->script_dropped++;
+		}
+		if (p->ts_ns > latest_ns && !(p->flags & MT_PACKET_CLOCK_JUMP))
+			latest_ns = p->ts_ns;
+	}
+	*clock_ns = latest_ns;
+	add_seen(&t->packets, n);
+	add_seen(&t->wire_bytes, wire_bytes);
+	add_seen(&t->kept, kept);
+	add_seen(&t->dropped, dropped);
+	return kept;
+}
+
+struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface)
+{
+	const struct mt_counts *page = t->pages[iface / PAGE % MAX_PAGES];
+	return page ? page[iface % PAGE] : mt_counts_zero();
+}
+
+struct mt_counts mt_counts_total(const struct mt_counts_table *t)
+{
+	struct mt_counts sum = mt_counts_zero();
+	for (uint32_t i = 0; i < mt_ifaces_count(t->ifaces); i++) {
+		struct mt_counts c = mt_counts_of(t, i);
+		mt_counts_sum(&sum, &c);
+	}
+	return sum;
+}
+
+struct mt_counts mt_counts_odd(const struct mt_counts_table *t)
+{
+	return t->odd;
+}
+
+struct mt_counts mt_counts_progress(struct mt_counts_table *t)
+{
+	return (struct mt_counts){
+	        .packets = atomic_load_explicit(&t->packets, memory_order_relaxed),
+	        .wire_bytes = atomic_load_explicit(&t->wire_bytes, memory_order_relaxed),
+	        .kept = atomic_load_explicit(&t->kept, memory_order_relaxed),
+	        .dropped = atomic_load_explicit(&t->dropped, memory_order_relaxed),
+	};
+}
