@@ -105,6 +105,7 @@ static const struct mt_abi_entry table[] = {
         FIELD(mt_hook_state, action),
         FIELD(mt_hook_state, stop),
         FIELD(mt_hook_state, errors),
+        FIELD(mt_hook_state, slack),
         SIZE(mt_abi_entry),
         FIELD(mt_abi_entry, name),
         FIELD(mt_abi_entry, value),

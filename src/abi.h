@@ -201,6 +201,7 @@ struct mt_hook_state {
 	uint32_t action;   /* out: enum mt_hook_action */
 	uint32_t stop;     /* a script asked for the end of the run */
 	uint32_t errors;   /* hooks that failed so far */
+	double slack;      /* bytes over --script-memory that may be used to deal with an error */
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };

@@ -40,7 +40,8 @@ struct mt_script {
 static void *limited_alloc(void *ctx, void *ptr, size_t old, size_t size)
 {
 	struct mt_script *s = ctx;
-	if (size > old && s->used + (size - old) > s->limit)
+	if (size > old && s->used + (size - old) > s->limit &&
+	    s->used + (size - old) - s->limit > s->state->slack)
 		return NULL;
 	void *p = s->alloc(s->alloc_ctx, ptr, old, size);
 	if (p || !size)

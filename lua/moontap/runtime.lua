@@ -24,6 +24,7 @@ local STOP, FAIL = C.MT_ACTION_STOP, C.MT_ACTION_FAIL
 local FOREVER = 0x7fffffffffffffffLL
 local UNSET = -0x7fffffffffffffffLL
 local MANY_INTERVALS = 1000
+local ERROR_SLACK = 8388608 -- bytes
 
 local st          -- struct mt_hook_state *
 local settings    -- from C: see script.c
@@ -68,13 +69,29 @@ end
 
 local rebuild
 
--- What xpcall gave back: running out of memory comes as a bare string, past the handler.
+-- What xpcall gave back: running out of memory comes as a bare string, past the handler.  To deal
+-- with it takes some memory too.
 local function as_error(why)
   if type(why) ~= "string" then
     return why
   end
+  st.slack = ERROR_SLACK
+  return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
+end
+
+-- Let go of a script and of the memory it holds on to.
+local function switch_off(script)
+  script.off = true
+  for name in pairs(script.hooks) do
+    script.hooks[name] = function() end
+  end
+  script.results = nil
+  C.mt_script_log(1, ("script %s: switched off after %d error(s); its packets are %s"):format(script.label,
+    script.errors, script.rule == "drop" and "dropped" or "kept"))
+  rebuild()
   collectgarbage()
-  return { message = why, traceback = "" }
+  collectgarbage()
+  st.slack = 0
 end
 
 -- Count an error of a script; switch it off when there were too many.  True: the run must end.
@@ -90,11 +107,8 @@ local function count_error(script, hook, why, where)
     failed = true
     return true
   end
-  if script.errors >= settings.max_errors and not script.off then
-    script.off = true
-    C.mt_script_log(1, ("script %s: switched off after %d errors; its packets are %s"):format(script.label,
-      script.errors, script.rule == "drop" and "dropped" or "kept"))
-    rebuild()
+  if not script.off and (script.errors >= settings.max_errors or why.out_of_memory) then
+    switch_off(script)
   end
   return false
 end
