@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sink_trace.c - libtrace output URIs, see sink_trace.h.  libtrace 3 and 4.
+ * sink_trace.c - libtrace output URIs, see sink_trace.h.  libtrace 3 and 4 agree
+ * on everything that is used here.
  */
 #include "sink_trace.h"
 
@@ -8,11 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* libtrace 3 and 4 agree on everything that is used here; older ones lack trace_construct_packet. */
-#if defined(LIBTRACE_API_VERSION) && LIBTRACE_API_VERSION < (3 << 16)
-#error "libtrace 3 or 4 is needed"
-#endif
 
 enum { LENGTH_MAX = 65535 }; /* trace_construct_packet takes a 16-bit length */
 

@@ -9,7 +9,9 @@
  */
 #include "source_trace.h"
 
+#include <dlfcn.h>
 #include <libtrace.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +19,14 @@
 #include "linktype.h"
 #include "source.h"
 
-#define TRACE_4 (LIBTRACE_API_VERSION >= (4 << 16))
+/* LIBTRACE_API_VERSION is no help: the header that 4.0.34 installs has "@LIBTRACE_MAJOR @" in it. */
+#ifdef LIBTRACE_STAT_FIELDS
+#define TRACE_4 1
+#else
+#define TRACE_4 0
+#endif
+#define TEXT_OF(macro) #macro
+#define TEXT_IN(macro) TEXT_OF(macro)
 
 enum { FCS = 4, PORTS = 4, WAIT_MS = 5, READ_NOTHING = -2, RADIOTAP_HAS_FCS = 0x10 };
 enum { LINK_ETHERNET = 1, LINK_PPP_HDLC = 50, LINK_C_HDLC = 104, LINK_USER0 = 147, LINK_TZSP = 128 };
@@ -36,11 +45,21 @@ struct trace {
 
 /* --- what libtrace has ----------------------------------------------------------------- */
 
+/* From the header where it tells; else only the library's own file name is left. */
 const char *mt_trace_version(void)
 {
-	static char text[16];
-	snprintf(text, sizeof text, "%d.%d.%d", LIBTRACE_API_VERSION >> 16, LIBTRACE_API_VERSION >> 8 & 0xff,
-	         LIBTRACE_API_VERSION & 0xff);
+	static char text[64];
+	unsigned v[3];
+	Dl_info info;
+	char *path = NULL;
+	if (sscanf(TEXT_IN(LIBTRACE_API_VERSION), " ( (%u << 16 ) | (%u << 8 ) | (%u", &v[0], &v[1], &v[2]) ==
+	    3)
+		snprintf(text, sizeof text, "%u.%u.%u", v[0], v[1], v[2]);
+	else if (dladdr((void *)(uintptr_t)trace_create, &info) && (path = realpath(info.dli_fname, NULL)))
+		snprintf(text, sizeof text, "4 (%.50s)", basename(path));
+	else
+		snprintf(text, sizeof text, "4");
+	free(path);
 	return text;
 }
 
