@@ -49,12 +49,13 @@ struct mt_parser {
 	uint16_t first_linktype; /* of the first interface; 0xffff: none described yet */
 	bool microseconds;       /* a pcap file with microsecond stamps */
 	/* Losses that this parser added to interfaces, so that they can be taken back when the
-	 * file is read again from its start. */
+	 * file is read again from its start; no longer noted once it can not be. */
 	struct mt_parser_loss {
 		uint32_t iface;
 		uint64_t packets;
 	} * losses;
-	unsigned n_losses;
+	size_t n_losses, losses_room;
+	bool losses_stay;
 };
 
 extern const struct mt_parser_ops mt_parser_pcap, mt_parser_pcapng, mt_parser_erf;
@@ -63,6 +64,8 @@ extern const struct mt_parser_ops mt_parser_pcap, mt_parser_pcapng, mt_parser_er
 int mt_parser_add_loss(struct mt_parser *f, uint32_t iface, uint64_t packets, struct mt_err *err);
 /* Take back all that was added. */
 void mt_parser_undo_losses(struct mt_parser *f);
+/* Packets were handed on: what was and will be added stays, and is no longer noted. */
+void mt_parser_keep_losses(struct mt_parser *f);
 /* Add an interface and note the first link type. NULL with err. */
 struct mt_iface *mt_parser_add_iface(struct mt_parser *f, uint32_t number, uint16_t linktype, uint32_t snaplen,
                                      const char *name, const char *description, struct mt_err *err);

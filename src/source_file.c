@@ -15,7 +15,7 @@
 #include "source.h"
 #include "stream.h"
 
-enum { FOLLOW_MS = 50, SNIFF_BYTES = 128, SKIP_BUFFER = 64 << 10 };
+enum { FOLLOW_MS = 50, SNIFF_BYTES = 128 };
 
 struct file {
 	struct mt_stream *stream;
@@ -34,6 +34,11 @@ static enum mt_read make_room(struct mt_source *s, size_t want, struct mt_err *e
 {
 	struct file *f = s->impl;
 	struct mt_chunk *chunk = s->ring.current, *old;
+	if (chunk && !s->filled && f->pos) { /* no packet points into it yet */
+		memmove(chunk->data, chunk->data + f->pos, f->end - f->pos);
+		f->end -= f->pos;
+		f->pos = 0;
+	}
 	if (chunk && chunk->size - f->pos >= want && f->end < chunk->size)
 		return MT_OK;
 	switch (mt_chunk_ring_next(&s->ring, want, &old, &s->wait_batch)) {
@@ -60,8 +65,6 @@ static void drop_skipped(struct file *f)
 		n = (size_t)f->skip;
 	f->pos += n;
 	f->skip -= n;
-	if (f->pos == f->end && f->skip)
-		f->end = f->pos = 0;
 }
 
 /* Read on, so that want bytes may stand in the window. MT_OK: something came, or the end. */
@@ -295,6 +298,8 @@ static enum mt_read file_fill(struct mt_source *s, struct mt_err *err)
 		*err = f->late;
 		return MT_ERROR;
 	}
+	if (s->taken)
+		mt_parser_keep_losses(f->format);
 	for (;;) {
 		size_t want = 0;
 		enum mt_parse result = parse(s, MT_RUN_PACKETS, &want, err);
