@@ -158,7 +158,7 @@ extern const struct mt_source_ops mt_source_file, mt_source_pcap, mt_source_trac
 int mt_source_list_interfaces(FILE *out, struct mt_err *err);
 /* -H: formats and codecs this build reads and writes, with libtrace's own list. */
 void mt_source_list_formats(FILE *out);
-/* Version of libtrace in use, as "3.0.22"; "4 (libtrace.so.7.3.0)" where its header does not say. */
+/* Version of libtrace in use, as "3.0.22". */
 const char *mt_trace_version(void);
 
 #endif

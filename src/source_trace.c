@@ -9,24 +9,23 @@
  */
 #include "source_trace.h"
 
-#include <dlfcn.h>
+#include <fcntl.h>
 #include <libtrace.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "linktype.h"
 #include "source.h"
 
-/* LIBTRACE_API_VERSION is no help: the header that 4.0.34 installs has "@LIBTRACE_MAJOR @" in it. */
+/* Not by LIBTRACE_API_VERSION: the header that 4.0.34 installs has "@LIBTRACE_MAJOR @" in it. */
 #ifdef LIBTRACE_STAT_FIELDS
 #define TRACE_4 1
 #else
 #define TRACE_4 0
 #endif
-#define TEXT_OF(macro) #macro
-#define TEXT_IN(macro) TEXT_OF(macro)
 
 enum { FCS = 4, PORTS = 4, WAIT_MS = 5, READ_NOTHING = -2, RADIOTAP_HAS_FCS = 0x10 };
 enum { LINK_ETHERNET = 1, LINK_PPP_HDLC = 50, LINK_C_HDLC = 104, LINK_USER0 = 147, LINK_TZSP = 128 };
@@ -45,21 +44,38 @@ struct trace {
 
 /* --- what libtrace has ----------------------------------------------------------------- */
 
-/* From the header where it tells; else only the library's own file name is left. */
+/* What trace_help prints, which it does on standard output only; NULL: no descriptor is left. */
+static FILE *read_help(void)
+{
+	int memory = memfd_create("libtrace help", MFD_CLOEXEC),
+	    saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	fflush(stdout);
+	if (memory >= 0 && dup2(memory, STDOUT_FILENO) >= 0) {
+		trace_help();
+		fflush(stdout);
+		if (saved >= 0)
+			dup2(saved, STDOUT_FILENO);
+		else
+			close(STDOUT_FILENO);
+	}
+	if (saved >= 0)
+		close(saved);
+	FILE *help = memory >= 0 ? fdopen(memory, "r") : NULL;
+	if (help)
+		rewind(help);
+	else if (memory >= 0)
+		close(memory);
+	return help;
+}
+
 const char *mt_trace_version(void)
 {
-	static char text[64];
-	unsigned v[3];
-	Dl_info info;
-	char *path = NULL;
-	if (sscanf(TEXT_IN(LIBTRACE_API_VERSION), " ( (%u << 16 ) | (%u << 8 ) | (%u", &v[0], &v[1], &v[2]) ==
-	    3)
-		snprintf(text, sizeof text, "%u.%u.%u", v[0], v[1], v[2]);
-	else if (dladdr((void *)(uintptr_t)trace_create, &info) && (path = realpath(info.dli_fname, NULL)))
-		snprintf(text, sizeof text, "4 (%.50s)", basename(path));
-	else
-		snprintf(text, sizeof text, "4");
-	free(path);
+	static char text[16];
+	FILE *help = read_help();
+	if (!help || fscanf(help, "libtrace %15s", text) != 1)
+		snprintf(text, sizeof text, TRACE_4 ? "4" : "3");
+	if (help)
+		fclose(help);
 	return text;
 }
 
@@ -98,20 +114,13 @@ bool mt_trace_prefers_libpcap(const char *uri)
 	return !TRACE_4 && is_format(uri, captured);
 }
 
-/* trace_help prints on standard output only. */
 void mt_trace_print_formats(FILE *out)
 {
-	fflush(out);
-	fflush(stdout);
-	int saved = fileno(out) == STDOUT_FILENO ? -1 : dup(STDOUT_FILENO);
-	if (saved >= 0)
-		dup2(fileno(out), STDOUT_FILENO);
-	trace_help();
-	fflush(stdout);
-	if (saved >= 0) {
-		dup2(saved, STDOUT_FILENO);
-		close(saved);
-	}
+	FILE *help = read_help();
+	for (int c; help && (c = getc(help)) != EOF;)
+		putc(c, out);
+	if (help)
+		fclose(help);
 }
 
 /* --- opening --------------------------------------------------------------------------- */
