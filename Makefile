@@ -21,7 +21,10 @@ override CFLAGS += -std=c11 -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -fvisibili
 	$(WARN) -Isrc -I$(BUILD) $(EXTRA)
 
 # --- what the build needs: probed once, into $(BUILD)/config.mk ------------------------
--include $(BUILD)/config.mk
+# Not for goals that only start another make, install packages, or delete.
+ifneq ($(filter-out deps deps-test demo test bench fixtures asan tsan lint clean,$(or $(MAKECMDGOALS),all)),)
+include $(BUILD)/config.mk
+endif
 
 SRC  := $(sort $(wildcard src/*.c))
 OBJ  := $(SRC:src/%.c=$(BUILD)/%.o)
@@ -41,9 +44,17 @@ $(PROGRAM): $(OBJ) $(LUAOBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
 	ln -sf $(notdir $@) $(dir $@)mtracecap
 
+# Flags that were given once hold for later calls of make; others mean probing and building afresh.
+flags := $(strip $(CPPFLAGS)|$(LDFLAGS))
+FORCE:
+ifeq ($(MAKE_RESTARTS),)
+ifneq ($(flags),$(CONFIG_FOR))
+$(BUILD)/config.mk: FORCE
+endif
+endif
 $(BUILD)/config.mk: .ci/probe
 	@mkdir -p $(BUILD)/lua
-	@CC="$(CC)" LUAJIT="$(LUAJIT)" CPPFLAGS="$(CPPFLAGS)" LDFLAGS="$(LDFLAGS)" .ci/probe > $@.tmp && mv $@.tmp $@
+	@CONFIG_FOR='$(flags)' CC='$(CC)' LUAJIT='$(LUAJIT)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' .ci/probe > $@.tmp && mv $@.tmp $@
 
 $(BUILD)/%.o: src/%.c $(BUILD)/config.mk
 	$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -64,9 +75,9 @@ $(BUILD)/lua/recipes.%.o: scripts/%.lua $(BUILD)/config.mk
 
 # --- set-up ----------------------------------------------------------------------------
 deps:
-	@.ci/deps build
+	@BUILD='$(BUILD)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' .ci/deps build
 deps-test:
-	@.ci/deps test
+	@BUILD='$(BUILD)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' .ci/deps test
 
 demo: deps
 	@$(MAKE) --no-print-directory $(PROGRAM)
