@@ -73,21 +73,26 @@ local rebuild
 -- with it takes some memory too.
 local function as_error(why)
   if type(why) ~= "string" then
-    return why
+    return why -- a table from on_raise, or EXIT
   end
   st.slack = ERROR_SLACK
   return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
 end
 
--- Let go of a script and of the memory it holds on to.
+-- A script that was switched off for errors still prints at the end what it has found until then.
 local function switch_off(script)
   script.off = true
+  C.mt_script_log(1, ("script %s: switched off after %d error(s); its packets are %s"):format(script.label,
+    script.errors, script.rule == "drop" and "dropped" or "kept"))
+  rebuild()
+end
+
+-- Let go of the memory that a script holds on to.
+local function let_go(script)
   for name in pairs(script.hooks) do
     script.hooks[name] = function() end
   end
   script.results = nil
-  C.mt_script_log(1, ("script %s: switched off after %d error(s); its packets are %s"):format(script.label,
-    script.errors, script.rule == "drop" and "dropped" or "kept"))
   rebuild()
   collectgarbage()
   collectgarbage()
@@ -109,6 +114,9 @@ local function count_error(script, hook, why, where)
   end
   if not script.off and (script.errors >= settings.max_errors or why.out_of_memory) then
     switch_off(script)
+    if why.out_of_memory then
+      let_go(script)
+    end
   end
   return false
 end
@@ -123,7 +131,6 @@ local function call(place, hook, ...)
     return true, result[2]
   end
   if result[2] == EXIT then
-    st.stop = 1
     return true, nil
   end
   return false, count_error(script, hook, as_error(result[2]), "")
@@ -192,11 +199,12 @@ end
 
 -- --- a failing hook ---------------------------------------------------------------------------
 
+-- The rule of a script for a packet that its hook did not finish.
 local function bypass(script, q)
-  if script.rule == "drop" then
-    q.verdict = 254
-  else
+  if script.rule == "keep" then
     q.flags = bit.bor(q.flags, C.MT_PACKET_BYPASSED)
+  else
+    q.verdict = 254
   end
 end
 
@@ -229,7 +237,7 @@ local function after_packet_error(stage, why)
   local q = st.batch.packets + i
   while true do
     local script, place = scripts[st.script], st.script
-    if count_error(script, "on_packet", why, place_of_packet()) then
+    if why ~= EXIT and count_error(script, "on_packet", why, place_of_packet()) then
       return true
     end
     bypass(script, q)
@@ -238,9 +246,7 @@ local function after_packet_error(stage, why)
       if later > place and q.verdict < 250 and (scripts[later].hooks.on_packet or scripts[later].keep_object) then
         st.script = later
         local ok, err = xpcall(one_packet, on_raise, scripts[later], q, i)
-        if not ok and err == EXIT then
-          st.stop = 1
-        elseif not ok then
+        if not ok then
           why = as_error(err)
           break
         end
@@ -254,7 +260,7 @@ end
 
 local function after_batch_error(stage, why)
   local script = scripts[stage.place]
-  if count_error(script, "on_batch", why, place_of_packet()) then
+  if why ~= EXIT and count_error(script, "on_batch", why, place_of_packet()) then
     return true
   end
   for k = 0, stage.view.n - 1 do
@@ -270,26 +276,26 @@ end
 -- st.index is the first packet that is not to be written.
 local function recover(stage, why)
   local i = st.index
-  if why == EXIT then
-    st.stop = 1
-    if stage.is_batch and st.phase ~= PHASE_INTERVAL then
-      st.index = stage.next
-    elseif st.phase ~= PHASE_INTERVAL then
-      st.index = i + 1
-    end
-    return nil
-  elseif st.phase == PHASE_INTERVAL then
-    if count_error(scripts[st.script], "on_interval", why, "") then
+  if st.phase == PHASE_INTERVAL then
+    if why == EXIT or count_error(scripts[st.script], "on_interval", why, "") then
       return nil
     end
     return i, -1, -1
   elseif st.phase == PHASE_ROTATE then
+    if why == EXIT then
+      st.index = i + 1
+      return nil
+    end
     if count_error(scripts[st.script], "rotate", why, place_of_packet()) then
       return nil
     end
     return i, i, i
   elseif stage.is_batch then
     if after_batch_error(stage, why) then
+      return nil
+    end
+    if st.stop ~= 0 then
+      st.index = stage.next
       return nil
     end
     return stage.next, -1, -1
@@ -354,7 +360,6 @@ function M.tick()
     while stage.due[0] <= st.clock_ns do
       local ok, why = xpcall(stage.intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
-        st.stop = 1
         return true
       elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why), "") then
         return false
@@ -451,7 +456,10 @@ end
 function M.segment_close(line)
   for place, script in ipairs(scripts) do
     if script.hooks.on_segment_close and not script.off then
-      call(place, "on_segment_close", line)
+      local ok, ends = call(place, "on_segment_close", line)
+      if not ok and ends then
+        st.stop = 1
+      end
     end
   end
 end
@@ -459,7 +467,7 @@ end
 --- A block of encoded bytes, before the codec.
 -- @param data light userdata
 -- @tparam integer len
--- @treturn ?string what replaces it; "" when a failing script may not let it pass
+-- @treturn ?string what replaces it; false when a failing script may not let it pass
 function M.block(data, len)
   local replaced
   for place, script in ipairs(scripts) do
@@ -472,8 +480,12 @@ function M.block(data, len)
       segment.expire(view)
       if ok and type(result) == "string" then
         replaced = result
+      elseif ok and result ~= nil then
+        C.mt_script_log(1, ("script %s: on_block returned a %s, not a string; the block is written as it is"):format(
+          script.label, type(result)))
       elseif not ok and script.rule ~= "keep" then
-        return ""
+        st.stop = script.rule == "stop" and 1 or st.stop
+        return false
       end
     end
   end
@@ -515,6 +527,7 @@ local function install_globals()
   _G.moontap = api
   package.loaded.moontap = api
   os.exit = function() -- luacheck: ignore 122
+    st.stop = 1 -- even if the script catches the error
     error(EXIT, 0)
   end
   if settings.print_to_stderr then
