@@ -6,12 +6,19 @@
 
 #include "log.h"
 
-enum { PAGE = 64, MAX_PAGES = 16384 };
+enum { PAGE = 64, MAX_PAGES = 16384, RECENT = 1 << 15 /* more than a block and a batch hold */ };
+
+/* The packets of one output. */
+struct recent {
+	uint64_t n; /* kept so far */
+	uint32_t iface[RECENT];
+};
 
 struct mt_counts_table {
 	const struct mt_ifaces *ifaces;
 	struct mt_counts *pages[MAX_PAGES]; /* entries never move */
 	struct mt_counts odd;
+	struct recent *recent[MT_VERDICT_LAST_OUTPUT + 1];
 	_Atomic uint64_t packets, wire_bytes, kept, dropped; /* for mt_counts_progress */
 };
 
@@ -54,6 +61,8 @@ void mt_counts_free(struct mt_counts_table *t)
 		return;
 	for (unsigned i = 0; i < MAX_PAGES; i++)
 		free(t->pages[i]);
+	for (unsigned v = 0; v <= MT_VERDICT_LAST_OUTPUT; v++)
+		free(t->recent[v]);
 	free(t);
 }
 
@@ -112,8 +121,11 @@ uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packet
 			count_odd(&t->odd, p);
 		}
 		if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
+			struct recent *r = t->recent[p->verdict];
 			c->kept++;
 			kept++;
+			if (r)
+				r->iface[r->n++ % RECENT] = p->iface;
 		} else if (p->verdict == MT_VERDICT_FILTERED) {
 			c->filtered++;
 			continue;
@@ -132,6 +144,43 @@ uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packet
 	add_seen(&t->kept, kept);
 	add_seen(&t->dropped, dropped);
 	return kept;
+}
+
+int mt_counts_watch(struct mt_counts_table *t, uint8_t verdict)
+{
+	t->recent[verdict] = calloc(1, sizeof *t->recent[verdict]);
+	return t->recent[verdict] ? 0 : -1;
+}
+
+uint64_t mt_counts_kept(const struct mt_counts_table *t, uint8_t verdict)
+{
+	return t->recent[verdict]->n;
+}
+
+static uint64_t take_kept(struct mt_counts *c, uint64_t n)
+{
+	if (n > c->kept)
+		n = c->kept;
+	c->kept -= n;
+	c->dropped += n;
+	return n;
+}
+
+void mt_counts_lose(struct mt_counts_table *t, uint8_t verdict, uint64_t n)
+{
+	struct recent *r = t->recent[verdict];
+	uint64_t left = n;
+	for (unsigned i = 0; i < RECENT && left && r->n; i++) {
+		r->n--;
+		left -= take_kept(entry(t, r->iface[r->n % RECENT]), 1);
+	}
+	/* More than is remembered (a codec held it, a pipe command spoilt a segment): whose packets
+	 * these were is not known any more, that they were lost is. */
+	r->n -= left < r->n ? left : r->n;
+	for (uint32_t i = 0; i < mt_ifaces_count(t->ifaces) && left; i++)
+		left -= take_kept(entry(t, i), left);
+	add_seen(&t->dropped, n);
+	add_seen(&t->kept, -n);
 }
 
 struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface)

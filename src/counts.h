@@ -32,6 +32,12 @@ void mt_counts_free(struct mt_counts_table *t);
  * the latest time of those that no filter rejected and whose clock did not jump. */
 uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packets, uint32_t n,
                        int64_t *clock_ns);
+/* Remember the interfaces of the packets kept last with this verdict, for mt_counts_lose.  0 or -1. */
+int mt_counts_watch(struct mt_counts_table *t, uint8_t verdict);
+/* Kept packets with this verdict so far; it must be watched. */
+uint64_t mt_counts_kept(const struct mt_counts_table *t, uint8_t verdict);
+/* The n packets kept last with this verdict never reached their file: they are dropped, not kept. */
+void mt_counts_lose(struct mt_counts_table *t, uint8_t verdict, uint64_t n);
 /* Counts of one interface; zeros if nothing came from it. */
 struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface);
 struct mt_counts mt_counts_total(const struct mt_counts_table *t);

@@ -73,8 +73,8 @@ struct mt_encoder_ops {
 	/* Bytes that encode would add for a packet that passes check. */
 	size_t (*record_size)(const struct mt_encoder *e, const struct mt_packet *p);
 	/* How many of these bytes, which begin with a record (or with the file header if first),
-	 * are whole records. */
-	size_t (*whole)(const uint8_t *data, size_t len, bool first);
+	 * are whole records; *packets of these are packets. */
+	size_t (*whole)(const uint8_t *data, size_t len, bool first, uint64_t *packets);
 };
 
 extern const struct mt_encoder_ops mt_encode_pcap, mt_encode_pcapng, mt_encode_erf;

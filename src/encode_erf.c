@@ -150,15 +150,17 @@ static size_t erf_record_size(const struct mt_encoder *e, const struct mt_packet
 	return frame_offset(type) + frame_bytes(e, p, type);
 }
 
-static size_t erf_whole(const uint8_t *data, size_t len, bool first)
+static size_t erf_whole(const uint8_t *data, size_t len, bool first, uint64_t *packets)
 {
 	size_t at = 0;
 	(void)first;
+	*packets = 0;
 	while (len - at >= HEADER) {
 		size_t record = (size_t)data[at + 10] << 8 | data[at + 11];
 		if (record < HEADER || record > len - at)
 			break;
 		at += record;
+		++*packets;
 	}
 	return at;
 }

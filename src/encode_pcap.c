@@ -120,8 +120,9 @@ static size_t pcap_record_size(const struct mt_encoder *e, const struct mt_packe
 	return (e->begun ? 0 : FILE_HEADER) + RECORD_HEADER + (size_t)mt_encode_caplen(e, p);
 }
 
-static size_t pcap_whole(const uint8_t *data, size_t len, bool first)
+static size_t pcap_whole(const uint8_t *data, size_t len, bool first, uint64_t *packets)
 {
+	*packets = 0;
 	size_t at = first ? FILE_HEADER : 0;
 	if (len < at)
 		return 0;
@@ -131,6 +132,7 @@ static size_t pcap_whole(const uint8_t *data, size_t len, bool first)
 		if (header.caplen > len - at - RECORD_HEADER)
 			break;
 		at += RECORD_HEADER + (size_t)header.caplen;
+		++*packets;
 	}
 	return at;
 }

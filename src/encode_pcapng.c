@@ -451,16 +451,19 @@ static size_t pcapng_record_size(const struct mt_encoder *e, const struct mt_pac
 	return EPB_HEADER + pad4(mt_encode_caplen(e, p)) + options_bytes(p, &n_options) + BLOCK_TAIL + describe;
 }
 
-static size_t pcapng_whole(const uint8_t *data, size_t len, bool first)
+static size_t pcapng_whole(const uint8_t *data, size_t len, bool first, uint64_t *packets)
 {
 	size_t at = 0;
 	(void)first;
+	*packets = 0;
 	while (len - at >= 8) {
-		uint32_t block;
+		uint32_t type, block;
+		memcpy(&type, data + at, sizeof type);
 		memcpy(&block, data + at + 4, sizeof block);
 		if (block < 12 || block > len - at)
 			break;
 		at += block;
+		*packets += type == BLOCK_EPB;
 	}
 	return at;
 }

@@ -62,10 +62,10 @@ static void segment_close(void *ctx, const json_t *line)
 	mt_script_segment_close(f->script, line);
 }
 
-static void block(void *ctx, const uint8_t **data, size_t *len)
+static bool block(void *ctx, const uint8_t **data, size_t *len)
 {
 	struct mt_flow *f = ctx;
-	mt_script_block(f->script, data, len);
+	return mt_script_block(f->script, data, len);
 }
 
 struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
@@ -106,11 +106,12 @@ void mt_flow_free(struct mt_flow *f)
 	free(f);
 }
 
-void mt_flow_set_default(struct mt_flow *f, struct mt_output *o)
+int mt_flow_set_default(struct mt_flow *f, struct mt_output *o)
 {
 	f->outputs[MT_VERDICT_DEFAULT] = o;
 	if (f->n_outputs < 1)
 		f->n_outputs = 1;
+	return mt_counts_watch(f->counts, MT_VERDICT_DEFAULT);
 }
 
 int mt_flow_add_named(struct mt_flow *f, struct mt_output *o)
@@ -119,8 +120,8 @@ int mt_flow_add_named(struct mt_flow *f, struct mt_output *o)
 		f->n_outputs = 1;
 	if (f->n_outputs >= MAX_OUTPUTS)
 		return -1;
-	f->outputs[f->n_outputs++] = o;
-	return 0;
+	f->outputs[f->n_outputs] = o;
+	return mt_counts_watch(f->counts, (uint8_t)f->n_outputs++);
 }
 
 const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f)
@@ -213,12 +214,17 @@ static void print_packets(struct mt_flow *f, uint32_t upto)
 	fflush(stdout);
 }
 
-/* What an output could not take any more was not kept. */
-static void disown(struct mt_flow *f, uint32_t upto, unsigned verdict)
+/* What an output took and then could not write was not kept. */
+static void settle(struct mt_flow *f)
 {
-	for (uint32_t i = f->next; i < upto; i++)
-		if (f->batch->packets[i].verdict == verdict)
-			f->batch->packets[i].verdict = MT_VERDICT_UNWRITABLE;
+	for (unsigned v = 0; v < f->n_outputs; v++) {
+		uint64_t written = f->outputs[v] ? mt_output_written(f->outputs[v]) : 0;
+		uint64_t kept = f->outputs[v] ? mt_counts_kept(f->counts, (uint8_t)v) : 0;
+		if (written >= kept)
+			continue;
+		mt_counts_lose(f->counts, (uint8_t)v, kept - written);
+		f->kept -= kept - written;
+	}
 }
 
 /* Write, print and count the packets from f->next to upto, which have their verdicts. */
@@ -231,19 +237,17 @@ static int route(struct mt_flow *f, uint32_t upto)
 		struct mt_err err;
 		if (!f->outputs[v])
 			continue;
-		if (f->failed || mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next,
-		                                 (uint8_t)v, &err)) {
-			if (!f->failed)
-				output_failed(f, &err);
-			disown(f, upto, v);
-			r = -1;
-		}
+		if (!f->failed && mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next,
+		                                  (uint8_t)v, &err))
+			r = output_failed(f, &err);
 	}
 	if (f->options->print)
 		print_packets(f, upto);
 	count(f, upto);
 	f->next = upto;
-	return r;
+	if (f->failed || f->hooks.block)
+		settle(f);
+	return f->failed ? -1 : r;
 }
 
 /* Wait for ever: the main thread has taken the outputs over and will end the process. */
@@ -305,6 +309,12 @@ static int serve(struct mt_flow *f, uint32_t index)
 	return 0;
 }
 
+/* Has a script asked for the end, in any hook? */
+static bool stopped(const struct mt_flow *f)
+{
+	return f->state && f->state->stop;
+}
+
 static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 {
 	struct mt_hook_state *st = f->state;
@@ -316,7 +326,7 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 		leave_script(f);
 		switch (st->action) {
 		case MT_ACTION_DONE:
-			return route(f, to) ? -1 : 1;
+			return route(f, to) ? -1 : !stopped(f);
 		case MT_ACTION_SERVICE:
 			if (serve(f, st->index))
 				return -1;
@@ -400,11 +410,13 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 		f->state->batch = batch;
 		f->state->first_ns = f->first_ns;
 	}
+	if (stopped(f))
+		return 0;
 	for (uint32_t from = 0; from < batch->n;) {
 		uint32_t to = limit(f, from);
 		int r = 1;
 		if (to > from)
-			r = f->packet_hooks ? script_range(f, from, to) : route(f, to) ? -1 : 1;
+			r = f->packet_hooks ? script_range(f, from, to) : route(f, to) ? -1 : !stopped(f);
 		if (r <= 0)
 			return r;
 		if (f->limit_reached || (f->options->count && f->kept >= f->options->count))
@@ -458,6 +470,7 @@ static int close_outputs(struct mt_flow *f)
 			output_failed(f, &err);
 		r = -1;
 	}
+	settle(f);
 	return r;
 }
 

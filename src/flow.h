@@ -30,7 +30,7 @@ void mt_flow_free(struct mt_flow *f);
 
 /* Add an output; the first is the default one if has_default was said in options, the others
  * get the verdicts 1, 2, … .  Takes o. */
-void mt_flow_set_default(struct mt_flow *f, struct mt_output *o);
+int mt_flow_set_default(struct mt_flow *f, struct mt_output *o);
 int mt_flow_add_named(struct mt_flow *f, struct mt_output *o);
 
 /* Work on a batch.  1: go on; 0: the run has come to its end (-c, --duration, a script said

@@ -162,13 +162,15 @@ static int open_outputs(struct program *p)
 		struct mt_output *o = open_output(p, &p->options.output);
 		if (!o)
 			return -1;
-		mt_flow_set_default(p->flow, o);
+		if (mt_flow_set_default(p->flow, o))
+			return -1;
 	}
 	for (unsigned i = 0; i < p->options.n_named; i++) {
 		struct mt_output *o = open_output(p, &p->options.named[i].output);
 		if (!o)
 			return -1;
-		mt_flow_add_named(p->flow, o);
+		if (mt_flow_add_named(p->flow, o))
+			return -1;
 	}
 	return 0;
 }

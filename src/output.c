@@ -34,12 +34,14 @@ struct mt_output {
 	const struct mt_output_hooks *hooks;
 	struct mt_encoder encoder;
 	struct mt_sink *sink;
-	struct mt_segments *segments; /* NULL without -B */
-	struct mt_trace_sink *trace;  /* NULL unless the format is MT_FORMAT_TRACE */
-	struct mt_segment_view view;  /* of the open segment or file; zeros if none */
-	struct mt_segment_view total; /* of those that were closed */
-	bool open;                    /* a segment or file takes packets */
-	bool dead;                    /* failed: takes nothing more */
+	struct mt_segments *segments;   /* NULL without -B */
+	struct mt_trace_sink *trace;    /* NULL unless the format is MT_FORMAT_TRACE */
+	struct mt_segment_view view;    /* of the open segment or file; zeros if none */
+	struct mt_segment_view total;   /* of those that were closed */
+	struct mt_segment_view pushed;  /* the view as it was when the sink last took a block */
+	struct mt_segment_view settled; /* … and held none of it back in a codec */
+	bool open;                      /* a segment or file takes packets */
+	bool dead;                      /* failed: takes nothing more */
 	bool closed;
 	bool failed;        /* see mt_output_failed */
 	bool created;       /* the file of an output without segments is new */
@@ -83,16 +85,54 @@ static void account(struct mt_output *o)
 
 /* --- failures -------------------------------------------------------------------------- */
 
+/* The counters go back to what they were; its name stays. */
+static void restore_view(struct mt_output *o, const struct mt_segment_view *v)
+{
+	o->view.packets = v->packets;
+	o->view.captured_bytes = v->captured_bytes;
+	o->view.wire_bytes = v->wire_bytes;
+	o->view.first_ns = v->first_ns;
+	o->view.last_ns = v->last_ns;
+}
+
+/* The block is empty: what was in it has been written, or dropped by a hook. */
+static void note_pushed(struct mt_output *o)
+{
+	if (mt_sink_dropped(o->sink))
+		restore_view(o, &o->pushed);
+	o->pushed = o->view;
+	if (mt_sink_settled(o->sink))
+		o->settled = o->view;
+}
+
+/* Packets of a file without segments that are in it after a failure. */
+static uint64_t saved_in_file(const struct mt_output *o, bool command_failed)
+{
+	if (command_failed)
+		return 0;
+	return mt_sink_settled(o->sink) ? o->pushed.packets + mt_sink_survivors(o->sink) : o->settled.packets;
+}
+
+/* A write failed: only what can be read from the file was written. */
+static void count_saved(struct mt_output *o, uint64_t saved)
+{
+	if (saved < o->view.packets)
+		restore_view(o, mt_sink_settled(o->sink) ? &o->pushed : &o->settled);
+	o->view.packets = saved;
+}
+
 /* The segment in hand is spoilt: save what is whole.  A failed pipe command does not stop a live
  * capture: 0.  Else the output is dead: -1. */
 static int give_up(struct mt_output *o, struct mt_err *err)
 {
 	bool command = o->sink && mt_sink_command_failed(o->sink);
 	if (o->segments) {
-		mt_segments_abandon(o->segments, &o->view, err);
+		count_saved(o, mt_segments_abandon(o->segments, &o->view, err));
 	} else if (o->sink) {
 		struct mt_sink_result ignored;
+		uint64_t saved = saved_in_file(o, command);
 		mt_sink_abort(o->sink, &ignored);
+		count_saved(o, saved);
 		if (command)
 			mt_output_file_failed(o->config->path);
 	}
@@ -106,6 +146,17 @@ static int give_up(struct mt_output *o, struct mt_err *err)
 	return -1;
 }
 
+/* Send the block on.  0 or -1; after a failure that is survived, nothing is open. */
+static int push(struct mt_output *o, struct mt_err *err)
+{
+	if (!mt_sink_block(o->sink)->used)
+		return 0;
+	if (mt_sink_push(o->sink, err))
+		return give_up(o, err);
+	note_pushed(o);
+	return 0;
+}
+
 /* --- begin and end --------------------------------------------------------------------- */
 
 static int begin_encoder(struct mt_output *o, struct mt_err *err)
@@ -113,8 +164,11 @@ static int begin_encoder(struct mt_output *o, struct mt_err *err)
 	memset(o->encoder.linktypes, 0, sizeof o->encoder.linktypes);
 	o->encoder.any_linktype = false;
 	o->open = true;
-	if (!o->encoder.ops->begin(&o->encoder))
+	o->pushed = o->settled = o->view;
+	if (!o->encoder.ops->begin(&o->encoder)) {
+		mt_sink_set_header(o->sink, mt_sink_block(o->sink)->used);
 		return 0;
+	}
 	mt_err_set(err, "%s: out of memory for the file header", o->config->path);
 	return give_up(o, err);
 }
@@ -140,6 +194,10 @@ static int begin_segment(struct mt_output *o, int64_t start_ns, const struct mt_
 static int end_segment(struct mt_output *o, const char *reason, struct mt_err *err)
 {
 	o->reason = reason;
+	if (push(o, err))
+		return -1;
+	if (!o->open)
+		return 0;
 	if (o->encoder.ops->end(&o->encoder)) {
 		mt_err_set(err, "%s: out of memory for the end of the file", o->config->path);
 		return give_up(o, err);
@@ -148,9 +206,12 @@ static int end_segment(struct mt_output *o, const char *reason, struct mt_err *e
 	int64_t end_ns = !strcmp(reason, "time")              ? o->encoder.stop_ns
 	                 : o->view.last_ns > o->view.start_ns ? o->view.last_ns
 	                                                      : o->view.start_ns;
-	int rc = mt_segments_end(o->segments, &o->view, end_ns, mt_encoder_linktypes(&o->encoder), err);
-	if (rc)
+	uint64_t saved;
+	int rc = mt_segments_end(o->segments, &o->view, end_ns, mt_encoder_linktypes(&o->encoder), &saved, err);
+	if (rc) {
 		command_failed = mt_sink_command_failed(o->sink);
+		count_saved(o, saved);
+	}
 	account(o);
 	if (!rc)
 		return 0;
@@ -223,11 +284,6 @@ static int pass_boundary(struct mt_output *o, int64_t ns, struct mt_err *err)
 }
 
 /* --- writing --------------------------------------------------------------------------- */
-
-static int push(struct mt_output *o, struct mt_err *err)
-{
-	return mt_sink_push(o->sink, err) ? give_up(o, err) : 0;
-}
 
 /* Act on what stopped the encoder.  0 or -1; the segment may be closed afterwards. */
 static int make_room(struct mt_output *o, enum mt_encode_stop stop, struct mt_err *err)
@@ -390,8 +446,12 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 {
 	if (o->dead || o->trace)
 		return 0;
-	if (mt_sink_tick(o->sink, now_ms, err) && give_up(o, err))
-		return -1;
+	if (mt_sink_tick(o->sink, now_ms, err)) {
+		if (give_up(o, err))
+			return -1;
+	} else if (o->open && !mt_sink_block(o->sink)->used) {
+		note_pushed(o);
+	}
 	if (!o->segments)
 		return 0;
 	mt_segments_tick(o->segments);
@@ -488,6 +548,8 @@ static int close_file(struct mt_output *o, struct mt_err *err)
 {
 	struct mt_sink_result result;
 	int rc = 0;
+	if (push(o, err) || !o->open)
+		return -1;
 	if (o->encoder.ops->end(&o->encoder))
 		rc = mt_err_set(err, "%s: out of memory for the end of the file", o->config->path);
 	struct mt_err end_err;
@@ -495,6 +557,8 @@ static int close_file(struct mt_output *o, struct mt_err *err)
 		*err = end_err;
 		rc = -1;
 	}
+	if (rc)
+		count_saved(o, saved_in_file(o, result.command_failed));
 	if (result.command_failed)
 		mt_output_file_failed(o->config->path);
 	o->dead = rc != 0;
@@ -561,6 +625,11 @@ static uint64_t refused(const struct mt_output *o)
 	for (unsigned i = 0; i < MT_REFUSALS; i++)
 		n += o->encoder.refused[i];
 	return n;
+}
+
+uint64_t mt_output_written(const struct mt_output *o)
+{
+	return o->total.packets + o->view.packets;
 }
 
 bool mt_output_failed(const struct mt_output *o)

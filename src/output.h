@@ -74,8 +74,8 @@ struct mt_output_hooks {
 	/* A segment was renamed to its final name; line is its manifest line, borrowed. */
 	void (*segment_close)(void *ctx, const json_t *line);
 	/* A block of encoded bytes: *len bytes at *data may be replaced by others, valid until the
-	 * next call.  */
-	void (*block)(void *ctx, const uint8_t **data, size_t *len);
+	 * next call.  false: the block must not be written (a script failed on it). */
+	bool (*block)(void *ctx, const uint8_t **data, size_t *len);
 };
 
 /* Numbers of the run that a manifest line carries, cumulative; the output takes differences. */
@@ -128,6 +128,9 @@ json_t *mt_output_segments_json(const struct mt_output *o);
 /* Set by a signal handler's thread: gives up a wait for a watchfile or a stuck command. */
 void mt_output_interrupt(struct mt_output *o);
 
+/* Packets that were taken and are in files, or on their way there: less than what mt_output_write
+ * took once a write has failed or a block was dropped.  Exact after mt_output_close. */
+uint64_t mt_output_written(const struct mt_output *o);
 /* Something went wrong that did not end the output (exit status 3): a pipe command failed while
  * live, a packet could not be written in the format, a manifest line was lost. */
 bool mt_output_failed(const struct mt_output *o);

@@ -420,16 +420,15 @@ void mt_script_segment_close(struct mt_script *s, const json_t *line)
 	call(s, 1, 0);
 }
 
-void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
+bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 {
 	lua_State *L = s->lua;
 	push_function(s, "block");
 	lua_pushlightuserdata(L, (void *)(uintptr_t)*data);
 	lua_pushnumber(L, (lua_Number)*len);
-	if (!call(s, 2, 1)) {
-		*len = 0; /* a failing script can not leak */
-		return;
-	}
+	if (!call(s, 2, 1))
+		return false; /* a failing script can not leak */
+	bool keep = !lua_isboolean(L, -1);
 	if (lua_isstring(L, -1)) {
 		/* The string stays on the registry until the next block. */
 		*data = (const uint8_t *)lua_tolstring(L, -1, len);
@@ -437,6 +436,7 @@ void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 	} else {
 		lua_pop(L, 1);
 	}
+	return keep;
 }
 
 json_t *mt_script_results(struct mt_script *s)

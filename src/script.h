@@ -49,7 +49,7 @@ int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sourc
 /* Hooks of outputs; see mt_output_hooks. */
 const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_view *segment);
 void mt_script_segment_close(struct mt_script *s, const json_t *line);
-void mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len);
+bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len);
 /* Results of recipes: {"top": …}; new reference. */
 json_t *mt_script_results(struct mt_script *s);
 /* Has a hook failed, at any time and with any rule? */

@@ -358,15 +358,16 @@ static void keep_failed_part(struct mt_segments *s, struct mt_err *err)
 }
 
 int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, int64_t end_ns,
-                    json_t *linktypes, struct mt_err *err)
+                    json_t *linktypes, uint64_t *saved, struct mt_err *err)
 {
 	struct mt_sink_result result;
+	*saved = 0;
 	if (mt_sink_end(s->sink, &result, err)) {
 		json_decref(linktypes);
 		if (result.command_failed)
 			keep_failed_part(s, err);
 		else
-			mt_segments_abandon(s, view, err);
+			*saved = mt_segments_abandon(s, view, err);
 		return -1;
 	}
 	if (mt_part_finish(&s->part, "", err)) {
@@ -382,7 +383,7 @@ int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, i
 	return 0;
 }
 
-void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure)
+uint64_t mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure)
 {
 	const struct mt_manifest_entry known = {.run = s->config->segment.run_id,
 	                                        .output = s->output,
@@ -390,15 +391,15 @@ void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *vi
 	                                        .start_ns = view->start_ns,
 	                                        .reason = view->reason};
 	struct mt_sink_result result;
-	struct mt_recovered recovered;
+	struct mt_recovered recovered = {0};
 	struct mt_err err = {0};
 	bool command_failed = mt_sink_command_failed(s->sink);
 	mt_sink_abort(s->sink, &result);
 	if (!s->part.path)
-		return;
+		return 0;
 	if (command_failed) {
 		keep_failed_part(s, failure);
-		return;
+		return 0;
 	}
 	if (mt_recover_part(&s->part, &known, &recovered, &err))
 		mt_log_warn("%s is not whole (moontap --recover %s, once there is room): %s", s->part.path,
@@ -406,6 +407,7 @@ void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *vi
 	else if (!recovered.empty)
 		s->closed++;
 	mt_part_clear(&s->part);
+	return recovered.packets;
 }
 
 void mt_segments_discard(struct mt_segments *s)

@@ -24,12 +24,12 @@ void mt_segments_free(struct mt_segments *s);
 int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struct mt_err *err);
 /* End the sink, give the file its name, add the manifest line (linktypes: taken; end_ns: the
  * boundary that ended it, or its last time), call the hook and the command, delete what
- * --keep-* says.  0; -1: it is not whole, or its command failed. */
+ * --keep-* says.  0; -1: it is not whole, or its command failed, *saved packets were saved. */
 int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, int64_t end_ns,
-                    json_t *linktypes, struct mt_err *err);
+                    json_t *linktypes, uint64_t *saved, struct mt_err *err);
 /* After a failure while writing: close, and save what is whole in the file; failure: its text,
- * which may be added to. */
-void mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure);
+ * which may be added to.  Returns how many packets were saved. */
+uint64_t mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view *view, struct mt_err *failure);
 /* Drop the open segment, nothing is in it. */
 void mt_segments_discard(struct mt_segments *s);
 /* Collect commands that ended. */

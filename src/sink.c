@@ -38,12 +38,15 @@ struct mt_sink {
 	int fd;       /* bytes go here: the file, or the command's standard input; -1: none */
 	int file_fd;  /* with a command: the file, kept open for its lock; else -1 */
 	pid_t pid;    /* of the command; 0: none */
-	bool discard; /* the command took enough and ended well: drop the rest */
+	bool discard; /* the command is gone: drop the rest */
 	bool command_failed;
 	bool may_cut;          /* after a failed write */
 	bool first;            /* the next block begins with the file header */
 	bool failed;           /* nothing more is sent */
 	bool codec_holds;      /* the codec was fed since its last flush */
+	bool dropped;          /* see mt_sink_dropped */
+	size_t header;         /* bytes of the file header in the first block */
+	uint64_t survivors;    /* see mt_sink_survivors */
 	int64_t held_since_ms; /* 0: unknown or nothing */
 	uint64_t written;      /* bytes that the descriptor took */
 	struct sha256_ctx sha;
@@ -86,6 +89,28 @@ struct mt_block *mt_sink_block(struct mt_sink *s)
 	return &s->block;
 }
 
+void mt_sink_set_header(struct mt_sink *s, size_t n)
+{
+	s->header = n;
+}
+
+bool mt_sink_dropped(struct mt_sink *s)
+{
+	bool dropped = s->dropped;
+	s->dropped = false;
+	return dropped;
+}
+
+uint64_t mt_sink_survivors(const struct mt_sink *s)
+{
+	return s->survivors;
+}
+
+bool mt_sink_settled(const struct mt_sink *s)
+{
+	return !s->codec_holds;
+}
+
 bool mt_sink_active(const struct mt_sink *s)
 {
 	return s->fd >= 0;
@@ -124,7 +149,9 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 	s->first = true;
 	s->may_cut = may_cut && !s->codec && !s->config.pipeout && !(s->config.hooks && s->config.hooks->block);
 	s->held_since_ms = 0;
-	s->written = 0;
+	s->written = s->survivors = 0;
+	s->header = 0;
+	s->dropped = false;
 	s->block.used = 0;
 	sha256_init(&s->sha);
 	free(s->path);
@@ -138,23 +165,18 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 	return -1;
 }
 
-/* The command reads no more: 0 if it ended well, which means that it has what it wants. */
+/* The command reads no more before it got everything: it failed, whatever its status says. */
 static int command_left(struct mt_sink *s, struct mt_err *err)
 {
 	int status;
 	char text[64];
-	if (mt_child_wait(s->pid, 1000, NULL, &status)) {
-		s->pid = 0;
-		if (!status) {
-			s->discard = true;
-			return 0;
-		}
-		s->command_failed = true;
-		return mt_err_set(err, "%s: the command \"%s\" ended with %s", s->path, s->config.pipeout,
-		                  mt_child_status(status, text, sizeof text));
-	}
-	s->discard = true; /* it closed its input and works on; the status comes at the end */
-	return 0;
+	s->discard = s->command_failed = true;
+	if (!mt_child_wait(s->pid, 1000, NULL, &status))
+		return mt_err_set(err, "%s: the command \"%s\" stopped reading before the end", s->path,
+		                  s->config.pipeout);
+	s->pid = 0;
+	return mt_err_set(err, "%s: the command \"%s\" ended before it had read everything, with %s", s->path,
+	                  s->config.pipeout, mt_child_status(status, text, sizeof text));
 }
 
 /* Wait until fd takes more.  -1: a stuck command was given up. */
@@ -217,7 +239,7 @@ static void cut_to_whole(struct mt_sink *s, uint64_t before)
 	if (!s->may_cut || fstat(s->fd, &st) || !S_ISREG(st.st_mode))
 		return;
 	size_t part = (size_t)(s->written - before);
-	uint64_t whole = before + s->config.whole(s->block.data, part, s->first);
+	uint64_t whole = before + s->config.whole(s->block.data, part, s->first, &s->survivors);
 	if (whole < s->written && !ftruncate(s->fd, (off_t)whole))
 		s->written = whole;
 }
@@ -227,8 +249,12 @@ static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err 
 	const uint8_t *data = s->block.data;
 	size_t len = s->block.used;
 	uint64_t before = s->written;
-	if (len && s->config.hooks && s->config.hooks->block)
-		s->config.hooks->block(s->config.hooks->ctx, &data, &len);
+	if (len && s->config.hooks && s->config.hooks->block &&
+	    !s->config.hooks->block(s->config.hooks->ctx, &data, &len)) {
+		s->dropped = true;
+		data = s->block.data;
+		len = s->first ? s->header : 0;
+	}
 	int rc = s->codec ? mt_codec_write(s->codec, data, len, step, emit, s, err)
 	                  : write_all(s, data, len, err);
 	if (rc) {

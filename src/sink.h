@@ -27,8 +27,8 @@ struct mt_sink_config {
 	const char *pipeout; /* or NULL */
 	bool sha256;         /* of the bytes of the file */
 	unsigned flush_ms;
-	const struct mt_output_hooks *hooks;                          /* block is used; may be NULL */
-	size_t (*whole)(const uint8_t *data, size_t len, bool first); /* of the encoder */
+	const struct mt_output_hooks *hooks; /* block is used; may be NULL */
+	size_t (*whole)(const uint8_t *data, size_t len, bool first, uint64_t *packets); /* of the encoder */
 	const atomic_bool *interrupted;
 };
 
@@ -60,6 +60,15 @@ int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err);
 int mt_sink_end(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err);
 /* After a failure: close without sending anything; *result as far as known. */
 void mt_sink_abort(struct mt_sink *s, struct mt_sink_result *result);
+/* The first n bytes of the next block are the file header: written even if the block hook drops
+ * the block. */
+void mt_sink_set_header(struct mt_sink *s, size_t n);
+/* The block hook dropped a block since the last call. */
+bool mt_sink_dropped(struct mt_sink *s);
+/* Packets of the block that could not be written whole which are in the file all the same. */
+uint64_t mt_sink_survivors(const struct mt_sink *s);
+/* Everything that was pushed can be read from the file: no codec holds on to some of it. */
+bool mt_sink_settled(const struct mt_sink *s);
 /* A file is open. */
 bool mt_sink_active(const struct mt_sink *s);
 /* The last failure was the pipe command's, not the file's. */
