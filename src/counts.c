@@ -126,9 +126,11 @@ uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packet
 			kept++;
 			if (r)
 				r->iface[r->n++ % RECENT] = p->iface;
-		} else if (p->verdict == MT_VERDICT_FILTERED) {
+		} else if (p->verdict == MT_VERDICT_OUTSIDE) {
 			c->filtered++;
 			continue;
+		} else if (p->verdict == MT_VERDICT_FILTERED) {
+			c->filtered++;
 		} else if (p->verdict == MT_VERDICT_UNWRITABLE) {
 			c->dropped++;
 			dropped++;

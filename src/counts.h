@@ -29,7 +29,7 @@ void mt_counts_sum(struct mt_counts *sum, const struct mt_counts *c);
 struct mt_counts_table *mt_counts_new(const struct mt_ifaces *ifaces);
 void mt_counts_free(struct mt_counts_table *t);
 /* Count n packets by verdict and flags.  Returns how many of them were kept.  *clock_ns goes up to
- * the latest time of those that no filter rejected and whose clock did not jump. */
+ * the latest time of those between --from and --to whose clock did not jump. */
 uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packets, uint32_t n,
                        int64_t *clock_ns);
 /* Remember the interfaces of the packets kept last with this verdict, for mt_counts_lose.  0 or -1. */

@@ -342,7 +342,7 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 		default:
 			/* The packet that the script failed on was read, so it is counted too. */
 			f->status = f->status ? f->status : MT_STATUS_SCRIPT;
-			if (st->index < to && f->batch->packets[st->index].verdict != MT_VERDICT_FILTERED)
+			if (st->index < to && f->batch->packets[st->index].verdict <= MT_VERDICT_LAST_OUTPUT)
 				f->batch->packets[st->index].verdict = MT_VERDICT_BYPASS_DROP;
 			route(f, st->index < to ? st->index + 1 : to);
 			return -1;
@@ -360,22 +360,22 @@ static uint32_t limit(struct mt_flow *f, uint32_t from)
 		return f->batch->n;
 	uint32_t i = from;
 	for (; i < f->batch->n && left; i++) {
-		if (p[i].verdict == MT_VERDICT_FILTERED)
+		if (p[i].verdict == MT_VERDICT_OUTSIDE)
 			continue;
 		if (timed && p[i].ts_ns >= f->first_ns && p[i].ts_ns - f->first_ns >= f->options->duration_ns) {
 			f->limit_reached = true;
 			break;
 		}
-		left--;
+		left -= p[i].verdict != MT_VERDICT_FILTERED;
 	}
 	return i;
 }
 
-/* The first packet that no filter rejected sets the origin of p.t and --duration. */
+/* The first packet sets the origin of p.t and --duration. */
 static void note_first(struct mt_flow *f)
 {
 	for (uint32_t i = 0; i < f->batch->n && f->first_ns == INT64_MIN; i++)
-		if (f->batch->packets[i].verdict != MT_VERDICT_FILTERED)
+		if (f->batch->packets[i].verdict != MT_VERDICT_OUTSIDE)
 			f->first_ns = f->batch->packets[i].ts_ns;
 }
 

@@ -132,7 +132,7 @@ static void touch_packets(struct mt_source *s)
 		if (s->spec.offset_ns)
 			add_offset(p, s->spec.offset_ns);
 		if (p->ts_ns < context->from_ns || (p->ts_ns >= context->to_ns && context->to_ns != INT64_MAX))
-			p->verdict = MT_VERDICT_FILTERED;
+			p->verdict = MT_VERDICT_OUTSIDE;
 		else if (s->filter && !matches(s, p))
 			p->verdict = MT_VERDICT_FILTERED;
 		if (p->caplen > s->snaplen)

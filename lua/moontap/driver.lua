@@ -30,18 +30,20 @@ return function(from, to, hooks_done, rotate_done)
   local packets, decoded = batch.packets, batch.decode
   for i = from, to - 1 do
     local q = packets + i
-    if q.verdict < 250 then
-      st.index = i
 ]]
 
+-- The clock goes by every packet between --from and --to, also by those that nobody sees.
 local INTERVALS = [[
-      if i ~= hooks_done and q.ts_ns >= due[0] and band(q.flags, 32) == 0 then
-        st.phase = 0
-        intervals(q.ts_ns)
-      end
+    if i ~= hooks_done and q.ts_ns >= due[0] and q.verdict ~= 251 and band(q.flags, 32) == 0 then
+      st.index = i
+      st.phase = 0
+      intervals(q.ts_ns)
+    end
 ]]
 
 local HOOKS = [[
+    if q.verdict < 250 then
+      st.index = i
       if i ~= hooks_done then
         local generation = st.generation + 1
         st.generation = generation
@@ -233,15 +235,15 @@ local function batch_stage(S, script, place, due, intervals)
       local j = stage.next
       while j < to do
         local q = packets + j
-        if q.verdict < 250 then
-          if q.ts_ns >= due[0] and bit.band(q.flags, 32) == 0 then
-            if view.n > 0 then
-              break
-            end
-            st.index, st.phase = j, 0
-            stage.next = j
-            intervals(q.ts_ns)
+        if q.ts_ns >= due[0] and q.verdict ~= 251 and bit.band(q.flags, 32) == 0 then
+          if view.n > 0 then
+            break
           end
+          st.index, st.phase = j, 0
+          stage.next = j
+          intervals(q.ts_ns)
+        end
+        if q.verdict < 250 then
           take(q, j)
         end
         j = j + 1
