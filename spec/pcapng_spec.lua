@@ -66,6 +66,29 @@ describe("pcapng", function()
       t.run("moontap -o out.pcapng in.pcapng")
       assert.equal(1, t.count("out.pcapng"))
     end)
+
+    it("leaves packets alone while it passes over a block larger than its buffers", function()
+      local file = { c.section("le"), c.interface("le", {}) }
+      for i = 1, 5 do
+        file[#file + 1] = c.enhanced("le", 0, i, c.udp { id = i, payload = ("x"):rep(10 * i) })
+      end
+      local packets = table.concat(file)
+      t.write("in.pcapng", packets .. c.block("le", 0xfff, ("?"):rep(2000000)) .. file[7])
+      t.write("want.pcapng", packets .. file[7])
+      t.run("moontap -o out.pcapng in.pcapng")
+      assert.same(t.packets("want.pcapng"), t.packets("out.pcapng"))
+    end)
+
+    it("counts the losses of many interfaces at once", function()
+      local interface, file = c.interface("le", {}), { c.section("le") }
+      for i = 1, 30000 do
+        file[i + 1] = interface
+        file[i + 30001] = c.statistics("le", i - 1, 0, 1, 2)
+      end
+      t.write("in.pcapng", table.concat(file) .. c.enhanced("le", 0, 1, c.udp {}))
+      local r = t.json("timeout 20 moontap --json in.pcapng")
+      assert.equal(60000, r.dropped_kernel)
+    end)
   end)
 
   describe("writing", function()

@@ -360,6 +360,29 @@ describe("segments", function()
       assert.equal(4, #t.list("out"))
       assert.is_false(t.exists("out/20231114-221320-00000001.pcap"))
     end)
+
+    it("counts a name that was used again once", function()
+      t.run("moontap -B out -P 50 --name a in.pcap; rm out/a.pcap out/a-1.pcap")
+      t.run("moontap -B out --name a in.pcap; moontap -B out --name b --keep-files 2 in.pcap")
+      assert.same({ "a.pcap", "b.pcap", "manifest.jsonl" }, t.list("out"))
+    end)
+  end)
+
+  describe("manifest", function()
+    it("begins a line of its own behind half a line", function()
+      t.run([[mkdir out; printf '{"v":1,"file":"hal' >out/manifest.jsonl; moontap -B out -P 50 in.pcap]])
+      local lines = {}
+      for line in t.read("out/manifest.jsonl"):gmatch("[^\n]+") do
+        lines[#lines + 1] = line:sub(1, 6)
+      end
+      assert.same({ '{"v":1', '{"v":1', '{"v":1' }, lines)
+    end)
+
+    it("is never the name of a segment", function()
+      t.run("moontap -B out --file-ext .jsonl --name manifest in.pcap")
+      assert.same({ "manifest-1.jsonl", "manifest.jsonl" }, t.list("out"))
+      assert.same({ 100 }, checked())
+    end)
   end)
 
   describe("watchfile", function()

@@ -15,17 +15,11 @@
 #include "log.h"
 #include "manifest.h"
 
-struct entry {
-	struct entry *next;
-	uint64_t bytes;
-	char file[];
-};
-
 struct mt_keep {
 	const char *folder, *output;
 	uint64_t max_files, max_bytes; /* 0: no limit */
-	uint64_t files, bytes;
-	struct entry *oldest, *newest;
+	uint64_t bytes;
+	json_t *files; /* name: bytes, the oldest first */
 };
 
 /* A manifest may have been written by anybody: nothing outside the folder is touched. */
@@ -39,21 +33,19 @@ static bool is_inside(const char *file)
 	return true;
 }
 
+static uint64_t size_of(const json_t *file)
+{
+	return (uint64_t)json_integer_value(file);
+}
+
+/* A name that comes again is the file of its last line: the earlier one is gone. */
 static void append(struct mt_keep *k, const char *file, uint64_t bytes)
 {
-	struct entry *e = malloc(sizeof *e + strlen(file) + 1);
-	if (!e)
-		return; /* it is kept for ever then */
-	e->next = NULL;
-	e->bytes = bytes;
-	memcpy(e->file, file, strlen(file) + 1);
-	if (k->newest)
-		k->newest->next = e;
-	else
-		k->oldest = e;
-	k->newest = e;
-	k->files++;
-	k->bytes += bytes;
+	k->bytes -= size_of(json_object_get(k->files, file));
+	json_object_del(k->files, file);
+	/* Without memory for it, it is kept for ever. */
+	if (!json_object_set_new_nocheck(k->files, file, json_integer((json_int_t)bytes)))
+		k->bytes += bytes;
 }
 
 /* Open the folder once a call: it is not renamed under a running capture, but costs nothing. */
@@ -79,8 +71,10 @@ static void read_line(void *ctx, json_t *line)
 struct mt_keep *mt_keep_new(const char *folder, const char *output, uint64_t files, uint64_t bytes)
 {
 	struct mt_keep *k = calloc(1, sizeof *k);
-	if (!k)
+	if (!k || !(k->files = json_object())) {
+		free(k);
 		return NULL;
+	}
 	k->folder = folder;
 	k->output = output;
 	k->max_files = files;
@@ -89,36 +83,36 @@ struct mt_keep *mt_keep_new(const char *folder, const char *output, uint64_t fil
 	return k;
 }
 
-static struct entry *take_oldest(struct mt_keep *k)
-{
-	struct entry *e = k->oldest;
-	k->oldest = e->next;
-	if (!k->oldest)
-		k->newest = NULL;
-	k->files--;
-	k->bytes -= e->bytes;
-	return e;
-}
-
 void mt_keep_free(struct mt_keep *k)
 {
-	while (k && k->oldest)
-		free(take_oldest(k));
+	if (!k)
+		return;
+	json_decref(k->files);
 	free(k);
+}
+
+static bool too_much(const struct mt_keep *k)
+{
+	size_t n = json_object_size(k->files);
+	return n > 1 && ((k->max_files && n > k->max_files) || (k->max_bytes && k->bytes > k->max_bytes));
+}
+
+static void delete_oldest(struct mt_keep *k, int fd)
+{
+	void *oldest = json_object_iter(k->files);
+	const char *file = json_object_iter_key(oldest);
+	if (unlinkat(fd, file, 0) && errno != ENOENT)
+		mt_log_warn("can not delete the old segment %s/%s: %s", k->folder, file, strerror(errno));
+	k->bytes -= size_of(json_object_iter_value(oldest));
+	json_object_del(k->files, file);
 }
 
 void mt_keep_add(struct mt_keep *k, const char *file, uint64_t bytes)
 {
 	append(k, file, bytes);
 	int fd = folder_fd(k);
-	while (fd >= 0 && k->files > 1 &&
-	       ((k->max_files && k->files > k->max_files) || (k->max_bytes && k->bytes > k->max_bytes))) {
-		struct entry *e = take_oldest(k);
-		if (unlinkat(fd, e->file, 0) && errno != ENOENT)
-			mt_log_warn("can not delete the old segment %s/%s: %s", k->folder, e->file,
-			            strerror(errno));
-		free(e);
-	}
+	while (fd >= 0 && too_much(k))
+		delete_oldest(k, fd);
 	if (fd >= 0)
 		close(fd);
 }

@@ -80,26 +80,35 @@ static char *manifest_path(const char *folder)
 	return asprintf(&path, "%s/" MT_MANIFEST_NAME, folder) < 0 ? NULL : path;
 }
 
+/* Does the file end inside a line?  A full disk or a crash may have left one. */
+static bool ends_inside(int fd)
+{
+	char last;
+	off_t end = lseek(fd, 0, SEEK_END);
+	return end > 0 && pread(fd, &last, 1, end - 1) == 1 && last != '\n';
+}
+
 int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *err)
 {
-	char *path = manifest_path(folder), *text = json_dumps(line, JSON_COMPACT);
-	size_t len = text ? strlen(text) : 0;
-	int rc = -1, fd = -1;
+	char *path = manifest_path(folder), *object = json_dumps(line, JSON_COMPACT), *text = NULL;
+	int rc = -1, fd = -1, len = object ? asprintf(&text, "\n%s\n", object) : -1;
 	ssize_t n;
-	if (!path || !text) {
+	free(object);
+	if (!path || len < 0) {
+		text = NULL;
 		mt_err_set(err, "%s: out of memory for a manifest line", folder);
 		goto out;
 	}
-	text[len++] = '\n'; /* in place of the NUL: one append, one line */
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (fd < 0) {
 		mt_err_set(err, "can not open %s: %s", path, strerror(errno));
 		goto out;
 	}
+	int skip = !ends_inside(fd); /* the newline in front */
 	do
-		n = write(fd, text, len);
+		n = write(fd, text + skip, (size_t)(len - skip)); /* one append, one line */
 	while (n < 0 && errno == EINTR);
-	if (n == (ssize_t)len)
+	if (n == len - skip)
 		rc = 0;
 	else
 		mt_err_set(err, "can not write %s: %s", path,

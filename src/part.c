@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manifest.h"
 #include "naming.h"
 
 enum { NUMBERS_MAX = 100000, DEPTH_MAX = 32 };
@@ -128,7 +129,7 @@ int mt_part_create(struct mt_part *part, const char *base, const char *name, con
 		char *final = part->name ? mt_part_final_path(part) : NULL;
 		if (!part->path || !final)
 			return mt_err_set(err, "%s/%s: out of memory", base, name);
-		bool taken = exists(final);
+		bool taken = exists(final) || !strcmp(part->name, MT_MANIFEST_NAME);
 		free(final);
 		if (taken)
 			continue;

@@ -78,24 +78,13 @@ static int walk(struct walk *w, struct mt_err *err)
 
 static enum mt_codec_id codec_of(int fd)
 {
-	static const struct {
-		enum mt_codec_id id;
-		const char *magic;
-		size_t len;
-	} magics[] = {{MT_CODEC_GZIP, "\x1f\x8b", 2},
-	              {MT_CODEC_ZSTD, "\x28\xb5\x2f\xfd", 4},
-	              {MT_CODEC_LZ4, "\x04\x22\x4d\x18", 4},
-	              {MT_CODEC_XZ,
-	               "\xfd"
-	               "7zXZ",
-	               5},
-	              {MT_CODEC_BZ2, "BZh", 3}};
-	char head[8] = {0};
-	if (pread(fd, head, sizeof head, 0) > 0)
-		for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
-			if (!memcmp(head, magics[i].magic, magics[i].len))
-				return magics[i].id;
-	return MT_CODEC_NONE;
+	uint8_t head[MT_DECODER_MAGIC];
+	enum mt_codec_id id = MT_CODEC_NONE;
+	ssize_t n = pread(fd, head, sizeof head, 0);
+	const struct mt_decoder_ops *codec = n > 0 ? mt_decoder_detect(head, (size_t)n) : NULL;
+	if (codec)
+		mt_codec_parse(codec->name, &id);
+	return id;
 }
 
 /* The new file beside the part; it is locked by nobody, but its name is no part's. */
@@ -207,8 +196,7 @@ static int finish(struct walk *w, struct mt_recovered *result, struct mt_err *er
 	result->packets = w->scan.packets;
 	if (!w->whole) {
 		if (fstat(w->part->lock_fd, &st) || (st.st_size > 0 && (w->scan.bad || w->len > 64)))
-			return mt_err_set(err, "%s: expected pcap, pcapng or ERF, found none of these",
-			                  w->part->path);
+			return mt_err_set(err, "expected pcap, pcapng or ERF, found none of these");
 		mt_part_discard(w->part);
 		result->empty = true;
 		return 0;

@@ -324,7 +324,7 @@ static int bzip2_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struc
 /* --- all of them ----------------------------------------------------------------------- */
 
 static const struct mt_decoder_ops codecs[] = {
-        {"gzip", "\x1f\x8b", 2, gzip_open, gzip_decode, gzip_close},
+        {"gzip", "\x1f\x8b\x08", 3, gzip_open, gzip_decode, gzip_close},
         {"zstd", "\x28\xb5\x2f\xfd", 4, zstd_open, zstd_decode, zstd_close},
         {"lz4", "\x04\x22\x4d\x18", 4, lz4_open, lz4_decode, lz4_close},
         {"xz", "\xfd\x37zXZ\0", 6, xz_open, xz_decode, xz_close},
