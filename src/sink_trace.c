@@ -5,10 +5,15 @@
  */
 #include "sink_trace.h"
 
+#include <errno.h>
 #include <libtrace.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include "source.h"
+#include "source_trace.h"
 
 enum { LENGTH_MAX = 65535 }; /* trace_construct_packet takes a 16-bit length */
 
@@ -44,14 +49,33 @@ static const struct {
         {229, TRACE_TYPE_NONE},
 };
 
-/* The file behind "format:path" must not be there yet, unless --overwrite. */
+/* Of "a/b" 2, of "/a" 1, of "a" 0. */
+static size_t folder_length(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* The file behind "format:path" must not be there yet, unless --overwrite, and its folder must
+ * be one to write in: libtrace opens the file no sooner than a packet comes. */
 static int check_file(const struct mt_output_config *config, struct mt_err *err)
 {
 	const char *colon = strchr(config->path, ':');
 	struct stat st;
-	if (!colon || config->overwrite || stat(colon + 1, &st) || !S_ISREG(st.st_mode))
+	if (!colon || mt_trace_is_live(config->path) || strcmp(colon + 1, "-") == 0)
 		return 0;
-	return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", colon + 1);
+	const char *path = colon + 1;
+	bool exists = stat(path, &st) == 0;
+	if (exists && S_ISREG(st.st_mode) && !config->overwrite)
+		return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", path);
+	char *folder = exists ? strdup(path) : strndup(path, folder_length(path));
+	if (!folder)
+		return mt_err_set(err, "%s: out of memory", path);
+	int status = 0;
+	if (access(*folder ? folder : ".", W_OK))
+		status = mt_err_set(err, "%s: can not be written: %s", *folder ? folder : ".", strerror(errno));
+	free(folder);
+	return status;
 }
 
 static int trace_failed(struct mt_trace_sink *t, const char *what, struct mt_err *err)
@@ -59,6 +83,18 @@ static int trace_failed(struct mt_trace_sink *t, const char *what, struct mt_err
 	libtrace_err_t e = trace_get_err_output(t->out);
 	return mt_err_set(err, "%s: libtrace can not %s: %s", t->config->path, what,
 	                  e.err_num ? e.problem : "it gives no reason");
+}
+
+/* For a format that it does not write, the name in libtrace 3's own message is freed memory. */
+static void creation_failed(struct mt_trace_sink *t, struct mt_err *err)
+{
+	libtrace_err_t e = trace_get_err_output(t->out);
+	const char *uri = t->config->path;
+	if (e.err_num == TRACE_ERR_BAD_FORMAT || e.err_num == TRACE_ERR_UNSUPPORTED)
+		mt_err_set(err, "%s: libtrace %s has no output of the format %.*s", uri, mt_trace_version(),
+		           (int)strcspn(uri, ":"), uri);
+	else
+		mt_err_set(err, "%s: libtrace can not make this output: %s", uri, e.problem);
 }
 
 struct mt_trace_sink *mt_trace_sink_open(const struct mt_output_config *config, struct mt_err *err)
@@ -81,7 +117,7 @@ struct mt_trace_sink *mt_trace_sink_open(const struct mt_output_config *config, 
 	if (!t->packet || !t->out)
 		mt_err_set(err, "%s: libtrace can not make this output", config->path);
 	else if (trace_is_err_output(t->out))
-		trace_failed(t, "make this output", err);
+		creation_failed(t, err);
 	else if (trace_start_output(t->out) < 0)
 		trace_failed(t, "open it", err);
 	else

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "linktype.h"
+#include "log.h"
 #include "source.h"
 
 /* Not by LIBTRACE_API_VERSION: the header that 4.0.34 installs has "@LIBTRACE_MAJOR @" in it. */
@@ -394,14 +395,15 @@ static int look_ahead(struct mt_source *s, struct trace *t, struct mt_err *err)
 
 static int trace_source_open(struct mt_source *s, struct mt_err *err)
 {
-	static const char *const delta_formats[] = {"int", "ring", NULL};
+	static const char *const packet_sockets[] = {"int", "ring", NULL};
+	bool packet_socket = is_format(s->spec.target, packet_sockets);
 	struct trace *t = calloc(1, sizeof *t);
 	if (!t)
 		return mt_err_set(err, "out of memory");
 	s->impl = t;
 	t->fd = -1;
 	t->live = mt_trace_is_live(s->spec.target);
-	t->resets = !TRACE_4 && is_format(s->spec.target, delta_formats);
+	t->resets = !TRACE_4 && packet_socket;
 	t->trace = trace_create(s->spec.target);
 	t->packet = trace_create_packet();
 	if (!t->trace || !t->packet)
@@ -410,6 +412,10 @@ static int trace_source_open(struct mt_source *s, struct mt_err *err)
 		return trace_is_err(t->trace) ? failed(t, err) : -1;
 	if (trace_start(t->trace) < 0)
 		return failed(t, err);
+	/* Seen with 3.0.22 and 4.0.34: the kernel hands the tag over beside the frame, libtrace ignores it. */
+	if (packet_socket)
+		mt_log_warn("%s: libtrace leaves VLAN tags out of the frames; -i %s keeps them", s->spec.target,
+		            strchr(s->spec.target, ':') + 1);
 	return t->live ? 0 : look_ahead(s, t, err);
 }
 
