@@ -17,7 +17,7 @@ local MAX_SOURCES = 20 -- lines of the table of sources
 local packets, bytes = {}, {}
 
 local function protocols()
-  local list, total = {}, 0
+  local list, total = moontap.list(), 0
   for key, n in pairs(packets) do
     local name = key < NOT_IP and format.protocol(key) or format.ethertype(key - NOT_IP)
     list[#list + 1] = { name = name, packets = n, bytes = bytes[key] }

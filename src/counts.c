@@ -11,6 +11,7 @@ enum { PAGE = 64, MAX_PAGES = 16384, RECENT = 1 << 15 /* more than a block and a
 /* The packets of one output. */
 struct recent {
 	uint64_t n; /* kept so far */
+	struct mt_counts odd;
 	uint32_t iface[RECENT];
 };
 
@@ -119,6 +120,8 @@ uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packet
 		if (__builtin_expect(p->flags != 0, 0)) {
 			count_odd(c, p);
 			count_odd(&t->odd, p);
+			if (p->verdict <= MT_VERDICT_LAST_OUTPUT && t->recent[p->verdict])
+				count_odd(&t->recent[p->verdict]->odd, p);
 		}
 		if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
 			struct recent *r = t->recent[p->verdict];
@@ -204,6 +207,11 @@ struct mt_counts mt_counts_total(const struct mt_counts_table *t)
 struct mt_counts mt_counts_odd(const struct mt_counts_table *t)
 {
 	return t->odd;
+}
+
+struct mt_counts mt_counts_odd_of(const struct mt_counts_table *t, uint8_t verdict)
+{
+	return t->recent[verdict] ? t->recent[verdict]->odd : mt_counts_zero();
 }
 
 struct mt_counts mt_counts_progress(struct mt_counts_table *t)

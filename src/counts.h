@@ -43,6 +43,8 @@ struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface);
 struct mt_counts mt_counts_total(const struct mt_counts_table *t);
 /* The rare ones in total: late, disorder, bad_time, script_bypassed, clock_jumps. */
 struct mt_counts mt_counts_odd(const struct mt_counts_table *t);
+/* The same of the packets that went to a watched output. */
+struct mt_counts mt_counts_odd_of(const struct mt_counts_table *t, uint8_t verdict);
 /* packets, wire_bytes, kept and dropped in total, as of the last batch; any thread. */
 struct mt_counts mt_counts_progress(struct mt_counts_table *t);
 

@@ -16,7 +16,7 @@ enum { MAX_OUTPUTS = MT_VERDICT_LAST_OUTPUT + 1 };
 /* A live packet further ahead of the wall clock than this does not move the stream clock. */
 #define CLOCK_JUMP_NS INT64_C(60000000000)
 
-/* Where the hook thread is; the main thread may take over only while it is in a script. */
+/* Where the thread that runs hooks is; another may take over only while it is in a script. */
 enum { IN_C, IN_SCRIPT, ABANDONED };
 
 struct mt_flow {
@@ -37,6 +37,7 @@ struct mt_flow {
 	uint64_t kept;
 	int64_t first_ns, clock_ns; /* INT64_MIN: no packet yet */
 	bool limit_reached;
+	bool finished; /* no batch is in hand any more */
 
 	int status;
 	bool failed;           /* an output takes nothing more */
@@ -250,7 +251,7 @@ static int route(struct mt_flow *f, uint32_t upto)
 	return f->failed ? -1 : r;
 }
 
-/* Wait for ever: the main thread has taken the outputs over and will end the process. */
+/* Wait for ever: another thread has taken the outputs over and will end the process. */
 static void give_up(void)
 {
 	for (;;)
@@ -398,6 +399,21 @@ static int tick_outputs(struct mt_flow *f, int64_t clock_ns)
 	return 0;
 }
 
+int mt_flow_start(struct mt_flow *f, const json_t *sources)
+{
+	enter_script(f);
+	int status = mt_script_start(f->script, sources);
+	leave_script(f);
+	return status;
+}
+
+void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources)
+{
+	enter_script(f);
+	mt_script_stop(f->script, stats, sources);
+	leave_script(f);
+}
+
 int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 {
 	f->batch = batch;
@@ -477,10 +493,14 @@ static int close_outputs(struct mt_flow *f)
 int mt_flow_finish(struct mt_flow *f)
 {
 	int r = 0;
-	if (f->script && f->status != MT_STATUS_SCRIPT && mt_script_last_interval(f->script)) {
-		f->status = f->status ? f->status : MT_STATUS_SCRIPT;
-		r = -1;
+	f->finished = true;
+	if (f->script) {
+		enter_script(f);
+		r = mt_script_last_interval(f->script);
+		leave_script(f);
 	}
+	if (r && !f->status)
+		f->status = MT_STATUS_SCRIPT;
 	return close_outputs(f) ? -1 : r;
 }
 
@@ -491,7 +511,7 @@ bool mt_flow_abandon(struct mt_flow *f)
 		return false;
 	/* Scripts are out of the game: no hook may be called from here. */
 	f->hooks = (struct mt_output_hooks){0};
-	if (f->batch && f->state->index <= f->batch->n)
+	if (f->batch && !f->finished && f->state->index <= f->batch->n)
 		route(f, f->state->index);
 	close_outputs(f);
 	return true;

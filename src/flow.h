@@ -33,6 +33,10 @@ void mt_flow_free(struct mt_flow *f);
 int mt_flow_set_default(struct mt_flow *f, struct mt_output *o);
 int mt_flow_add_named(struct mt_flow *f, struct mt_output *o);
 
+/* on_start of the scripts.  Returns an exit status; what is wrong was reported. */
+int mt_flow_start(struct mt_flow *f, const json_t *sources);
+/* on_stop of the scripts that have not failed. */
+void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources);
 /* Work on a batch.  1: go on; 0: the run has come to its end (-c, --duration, a script said
  * stop); -1: an output or a script failed, it was reported, mt_flow_status tells. */
 int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch);
@@ -43,8 +47,8 @@ int mt_flow_idle(struct mt_flow *f, int64_t clock_ns);
 int mt_flow_rotate(struct mt_flow *f);
 /* End: last intervals, outputs closed, on_stop.  0, or -1 after a failure. */
 int mt_flow_finish(struct mt_flow *f);
-/* Finish the outputs only, from the main thread, while the hook thread is stuck in a script.
- * false: the thread is not in a script right now. */
+/* Finish the outputs only, from another thread, while the one that runs hooks is stuck in one.
+ * false: it is not in a hook of that kind right now. */
 bool mt_flow_abandon(struct mt_flow *f);
 
 /* Worst exit status so far: 0, MT_STATUS_OUTPUT, MT_STATUS_SCRIPT. */

@@ -4,18 +4,17 @@
  *
  * Order matters: scripts are loaded first (their mistakes cost nothing), then sources are
  * opened, privileges given up, outputs opened, hooks started.  The main thread then only
- * handles signals and shows progress.
+ * shows progress; a thread of its own waits for signals.
  */
 #include <errno.h>
-#include <locale.h>
 #include <pcap/pcap.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,18 +44,16 @@ struct program {
 	bool sources_tried;
 	char run_id[32];
 	int64_t started_ms;
-	int64_t interrupted_ms; /* when the first SIGINT or SIGTERM came; 0: none yet */
+	pthread_t signal_thread;
+	sigset_t signals;
+	bool signal_thread_runs;
+	atomic_int phase;       /* enum phase */
+	atomic_bool stop;       /* told to end; sources look at it */
+	int64_t interrupted_ms; /* signal thread: when the first SIGINT or SIGTERM came; 0: none yet */
 };
 
-/* The one variable of the file: set by signals that come while sources are opened; afterwards
- * signals are read from a descriptor. */
-static atomic_bool stop;
-
-static void on_early_signal(int number)
-{
-	(void)number;
-	atomic_store(&stop, true);
-}
+/* What the main thread is about, for the signal thread. */
+enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_ENDING };
 
 /* --- preparations ------------------------------------------------------------------------ */
 
@@ -76,28 +73,6 @@ static void raise_file_limit(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-}
-
-/* While sources are opened (a pipe may have no writer yet), a signal ends the wait. */
-static void catch_early_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_early_signal};
-	signal(SIGPIPE, SIG_IGN);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-	signal(SIGUSR1, SIG_IGN);
-}
-
-static int block_signals(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, set, NULL);
-	return signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 static int load_scripts(struct program *p)
@@ -198,6 +173,45 @@ static void show_progress(struct program *p, struct mt_progress *progress)
 	mt_log_progress(line);
 }
 
+/* Wait for the end of the hook thread. */
+static void supervise(struct program *p)
+{
+	bool live = p->options.any_live;
+	bool show = !p->options.quiet && isatty(STDERR_FILENO) && !p->options.print;
+	struct mt_progress progress = {.live = live};
+	int64_t stop_ms =
+	        live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
+	struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
+	for (;;) {
+		int64_t left = stop_ms == INT64_MAX ? -1 : stop_ms - mt_monotonic_ms();
+		int timeout = show ? PROGRESS_MS : -1;
+		if (left >= 0 && (timeout < 0 || left < timeout))
+			timeout = (int)left;
+		int ready = poll(&done, 1, timeout);
+		if (ready > 0 || (ready < 0 && errno != EINTR))
+			break;
+		if (mt_monotonic_ms() >= stop_ms) {
+			stop_ms = INT64_MAX;
+			atomic_store(&p->stop, true);
+		}
+		if (show)
+			show_progress(p, &progress);
+	}
+	mt_log_progress(NULL);
+}
+
+/* --- signals ----------------------------------------------------------------------------- */
+
+static void print_json(struct program *p, struct mt_script *script, int status)
+{
+	FILE *out = mt_options_packets_on_stdout(&p->options) ? stderr : stdout;
+	json_t *o = mt_report_all(p->flow, p->ifaces, p->run, script, status);
+	json_dumpf(o, out, JSON_INDENT(2));
+	fputc('\n', out);
+	fflush(out);
+	json_decref(o);
+}
+
 static void interrupt_outputs(struct program *p)
 {
 	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++)
@@ -205,82 +219,83 @@ static void interrupt_outputs(struct program *p)
 			mt_output_interrupt(mt_flow_output(p->flow, v));
 }
 
-static void print_json(struct program *p, int status)
-{
-	bool to_stderr = p->options.has_output && !strcmp(p->options.output.path, "-");
-	json_t *o = mt_report_all(p->flow, p->ifaces, p->run, p->script, status);
-	json_dumpf(o, to_stderr ? stderr : stdout, JSON_INDENT(2));
-	fputc('\n', to_stderr ? stderr : stdout);
-	fflush(NULL);
-	json_decref(o);
-}
-
 /* A second SIGINT or SIGTERM: finish the outputs and end, even if a script never comes back. */
-static void end_at_once(struct program *p)
+static _Noreturn void end_at_once(struct program *p)
 {
-	struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
+	bool finished = false;
 	mt_log_progress(NULL);
-	bool taken = false;
-	for (int waited = 0; waited < ABANDON_MS && !taken && poll(&done, 1, 50) == 0; waited += 50)
-		taken = mt_flow_abandon(p->flow);
-	mt_log_error("interrupted a second time: %s",
-	             taken ? "a script was cut off, the outputs are complete up to its packet"
-	                   : "ended at once");
-	if (taken && p->options.json) {
-		p->script = NULL; /* its thread is still in it */
-		print_json(p, MT_STATUS_INTERRUPTED);
+	if (p->run)
+		mt_run_abort(p->run);
+	for (int waited = 0; p->flow && waited < ABANDON_MS && !finished; waited += 50) {
+		struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
+		finished = mt_flow_abandon(p->flow) || poll(&done, 1, 50) > 0;
 	}
+	mt_log_error("interrupted a second time: %s",
+	             finished ? "ended, the outputs are complete up to here" : "ended at once");
+	if (finished && p->options.json)
+		print_json(p, NULL, MT_STATUS_INTERRUPTED); /* a script may be in use */
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
 static void on_signal(struct program *p, int number)
 {
 	const struct mt_options *o = &p->options;
+	bool running = atomic_load(&p->phase) == PHASE_RUNNING;
+	int64_t now = mt_monotonic_ms();
 	if (number == SIGUSR1) {
-		mt_run_print_stats(p->run);
-	} else if (number == SIGHUP && o->has_output && o->output.segmented) {
-		mt_run_rotate(p->run);
-	} else {
-		int64_t now = mt_monotonic_ms();
-		if (number != SIGHUP && p->interrupted_ms && now - p->interrupted_ms >= SAME_SIGNAL_MS)
-			end_at_once(p);
-		if (number != SIGHUP && !p->interrupted_ms)
-			p->interrupted_ms = now;
-		mt_run_stop(p->run);
-		interrupt_outputs(p);
+		if (running)
+			mt_run_print_stats(p->run);
+		return;
 	}
+	if (number == SIGHUP && o->has_output && o->output.segmented) {
+		if (running)
+			mt_run_rotate(p->run);
+		return;
+	}
+	if (number != SIGHUP && p->interrupted_ms && now - p->interrupted_ms >= SAME_SIGNAL_MS)
+		end_at_once(p);
+	if (number != SIGHUP && !p->interrupted_ms)
+		p->interrupted_ms = now;
+	atomic_store(&p->stop, true);
+	if (running)
+		interrupt_outputs(p);
 }
 
-/* Wait for the end of the hook thread. */
-static void supervise(struct program *p, int signals)
+/* A thread of its own, so that a signal counts whatever the others are stuck in. */
+static void *signal_main(void *arg)
 {
-	bool live = p->options.any_live;
-	bool show = !p->options.quiet && isatty(STDERR_FILENO) && !p->options.print;
-	struct mt_progress progress = {.live = live};
-	int64_t stop_ms =
-	        live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
-	struct pollfd fds[2] = {{.fd = mt_run_done_fd(p->run), .events = POLLIN},
-	                        {.fd = signals, .events = POLLIN}};
-	for (;;) {
-		int64_t left = stop_ms == INT64_MAX ? -1 : stop_ms - mt_monotonic_ms();
-		int timeout = show ? PROGRESS_MS : -1;
-		if (left >= 0 && (timeout < 0 || left < timeout))
-			timeout = (int)left;
-		if (poll(fds, 2, timeout) < 0 && errno != EINTR)
-			break;
-		struct signalfd_siginfo info;
-		while (fds[1].revents && read(signals, &info, sizeof info) == sizeof info)
-			on_signal(p, (int)info.ssi_signo);
-		if (fds[0].revents)
-			break;
-		if (mt_monotonic_ms() >= stop_ms) {
-			stop_ms = INT64_MAX;
-			mt_run_stop(p->run);
+	struct program *p = arg;
+	int number;
+	for (;;)
+		if (!sigwait(&p->signals, &number)) {
+			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+			on_signal(p, number);
+			pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 		}
-		if (show)
-			show_progress(p, &progress);
-	}
-	mt_log_progress(NULL);
+	return NULL;
+}
+
+static int start_signal_thread(struct program *p)
+{
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&p->signals);
+	sigaddset(&p->signals, SIGINT);
+	sigaddset(&p->signals, SIGTERM);
+	sigaddset(&p->signals, SIGHUP);
+	sigaddset(&p->signals, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &p->signals, NULL);
+	p->signal_thread_runs = !pthread_create(&p->signal_thread, NULL, signal_main, p);
+	if (!p->signal_thread_runs)
+		mt_log_error("the thread for signals could not be started");
+	return p->signal_thread_runs ? 0 : -1;
+}
+
+static void end_signal_thread(struct program *p)
+{
+	if (!p->signal_thread_runs)
+		return;
+	pthread_cancel(p->signal_thread);
+	pthread_join(p->signal_thread, NULL);
 }
 
 /* --- the end ----------------------------------------------------------------------------- */
@@ -330,11 +345,12 @@ static void warn_of_losses(const struct program *p, const json_t *totals)
 static int finish(struct program *p)
 {
 	mt_run_join(p->run);
+	atomic_store(&p->phase, PHASE_ENDING);
 	json_t *totals = mt_report_totals(p->flow, p->ifaces, p->run);
 	json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
-	if (p->script && mt_flow_status(p->flow) != MT_STATUS_SCRIPT) {
+	if (p->script) {
 		add_duration(totals);
-		mt_script_stop(p->script, totals, sources);
+		mt_flow_stop(p->flow, totals, sources);
 	}
 	warn_of_losses(p, totals);
 	if (p->options.verbosity)
@@ -362,11 +378,9 @@ static int run(struct program *p)
 		return loaded ? MT_STATUS_USAGE : MT_STATUS_OK;
 	print_buffers(&p->options);
 	p->sources_tried = true;
-	p->run = mt_run_open(&p->options, p->ifaces, &stop);
+	p->run = mt_run_open(&p->options, p->ifaces, &p->stop);
 	if (!p->run)
-		return atomic_load(&stop) ? MT_STATUS_OK : MT_STATUS_USAGE;
-	sigset_t set;
-	int signals = block_signals(&set);
+		return atomic_load(&p->stop) ? MT_STATUS_OK : MT_STATUS_USAGE;
 	if (p->options.user && mt_privileges_drop(p->options.user, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_USAGE;
@@ -376,7 +390,7 @@ static int run(struct program *p)
 		return MT_STATUS_USAGE;
 	if (p->script) {
 		json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
-		int r = mt_script_start(p->script, sources);
+		int r = mt_flow_start(p->flow, sources);
 		json_decref(sources);
 		if (r)
 			return r;
@@ -385,8 +399,8 @@ static int run(struct program *p)
 		mt_log_error("%s", err.text);
 		return MT_STATUS_OUTPUT;
 	}
-	supervise(p, signals);
-	close(signals);
+	atomic_store(&p->phase, PHASE_RUNNING);
+	supervise(p);
 	return finish(p);
 }
 
@@ -434,24 +448,27 @@ int main(int argc, char **argv)
 	struct program p = {.started_ms = mt_monotonic_ms()};
 	struct mt_err err;
 	tzset();
-	if (mt_options_parse(&p.options, argc, argv, &err)) {
-		mt_log_error("%s", err.text);
-		return MT_STATUS_USAGE;
-	}
-	mt_log_set_verbosity(p.options.verbosity);
 	p.ifaces = mt_ifaces_new();
 	if (!p.ifaces) {
 		mt_log_error("out of memory");
 		return MT_STATUS_USAGE;
 	}
+	if (mt_options_parse(&p.options, argc, argv, &err)) {
+		mt_log_error("%s", err.text);
+		if (p.options.json && p.options.source_failed)
+			print_json(&p, NULL, MT_STATUS_USAGE);
+		mt_ifaces_free(p.ifaces);
+		return MT_STATUS_USAGE;
+	}
+	mt_log_set_verbosity(p.options.verbosity);
 	if (p.options.command != MT_COMMAND_RUN)
 		return clean_up(&p, command(&p));
 	int64_t now_ns = mt_wall_ns();
 	snprintf(p.run_id, sizeof p.run_id, "%lld-%d", (long long)(now_ns / 1000000), (int)getpid());
 	raise_file_limit();
-	catch_early_signals();
-	int status = run(&p);
+	int status = start_signal_thread(&p) ? MT_STATUS_USAGE : run(&p);
 	if (p.options.json && p.sources_tried)
-		print_json(&p, status);
+		print_json(&p, p.script, status);
+	end_signal_thread(&p);
 	return clean_up(&p, status);
 }

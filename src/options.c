@@ -267,9 +267,30 @@ int mt_options_parse(struct mt_options *options, int argc, char **argv, struct m
 	if (status == 0 && !decided(options))
 		status = mt_options_resolve(&p, err);
 	free(p.words);
-	if (status)
+	if (status) {
+		bool json = options->json, source_failed = options->source_failed;
 		mt_options_clear(options);
+		options->json = json;
+		options->source_failed = source_failed;
+	}
 	return status;
+}
+
+static bool is_stdout(const struct mt_output_config *c)
+{
+	static const char *const names[] = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"};
+	for (size_t i = 0; c->path && i < sizeof names / sizeof *names; i++)
+		if (!strcmp(c->path, names[i]))
+			return true;
+	return false;
+}
+
+bool mt_options_packets_on_stdout(const struct mt_options *o)
+{
+	bool any = o->has_output && is_stdout(&o->output);
+	for (unsigned i = 0; i < o->n_named; i++)
+		any |= is_stdout(&o->named[i].output);
+	return any;
 }
 
 void mt_options_clear(struct mt_options *options)

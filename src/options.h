@@ -74,6 +74,7 @@ struct mt_options {
 	bool json;
 	bool quiet; /* -q */
 	bool strict;
+	bool source_failed; /* parsing ended because a source is nothing that can be read */
 	bool overwrite;
 	bool as_mtracecap;   /* called under that name */
 	int verbosity;       /* -v */
@@ -89,6 +90,8 @@ struct mt_options {
  * called twice. */
 int mt_options_parse(struct mt_options *options, int argc, char **argv, struct mt_err *err);
 void mt_options_clear(struct mt_options *options);
+/* Do packets go to standard output? */
+bool mt_options_packets_on_stdout(const struct mt_options *options);
 
 /* Print --help, whole or one topic, on standard output.  0, or -1 if the topic is unknown. */
 int mt_help_print(const char *topic, struct mt_err *err);

@@ -156,6 +156,7 @@ static int add_source(struct mt_options *o, const char *word, enum mt_word_kind 
 	memset(spec, 0, sizeof *spec);
 	if (mt_source_spec_parse(spec, word, kind == MT_WORD_FILE, kind == MT_WORD_INTERFACE, err)) {
 		mt_source_spec_clear(spec);
+		o->source_failed = true;
 		return -1;
 	}
 	o->n_sources++;

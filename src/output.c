@@ -17,6 +17,7 @@
 
 #include "boundary.h"
 #include "encode.h"
+#include "linktype.h"
 #include "log.h"
 #include "manifest.h"
 #include "output_file.h"
@@ -43,12 +44,13 @@ struct mt_output {
 	bool open;                      /* a segment or file takes packets */
 	bool dead;                      /* failed: takes nothing more */
 	bool closed;
-	bool failed;        /* see mt_output_failed */
-	bool created;       /* the file of an output without segments is new */
-	uint64_t n;         /* segments begun */
-	const char *reason; /* why the next segment opens */
-	bool due;           /* live: the time slot has no segment yet */
-	int64_t due_ns;     /* when it began; INT64_MIN: not known yet */
+	bool failed;             /* see mt_output_failed */
+	bool created;            /* the file of an output without segments is new */
+	uint64_t n;              /* segments begun */
+	uint8_t linktypes[8192]; /* bit set: link types written, but for those of the open file */
+	const char *reason;      /* why the next segment opens */
+	bool due;                /* live: the time slot has no segment yet */
+	int64_t due_ns;          /* when it began; INT64_MIN: not known yet */
 	atomic_bool interrupted;
 };
 
@@ -79,6 +81,8 @@ static void add_view(struct mt_segment_view *sum, const struct mt_segment_view *
 static void account(struct mt_output *o)
 {
 	add_view(&o->total, &o->view);
+	for (size_t i = 0; i < sizeof o->linktypes; i++)
+		o->linktypes[i] |= o->encoder.linktypes[i];
 	reset_view(o);
 	o->open = false;
 }
@@ -475,8 +479,6 @@ static int open_file(struct mt_output *o, struct mt_err *err)
 	o->view.n = o->n = 1;
 	o->view.reason = "start";
 	if (mt_sink_begin(o->sink, fd, ours ? c->path : "standard output", c->path, ours, err)) {
-		if (o->created)
-			unlink(c->path);
 		return -1;
 	}
 	return begin_encoder(o, err);
@@ -600,6 +602,9 @@ void mt_output_free(struct mt_output *o)
 {
 	if (!o)
 		return;
+	/* A start that was refused leaves nothing behind. */
+	if (!o->closed && o->created)
+		unlink(o->config->path);
 	mt_segments_free(o->segments);
 	mt_sink_free(o->sink);
 	mt_trace_sink_close(o->trace);
@@ -656,6 +661,11 @@ json_t *mt_output_json(const struct mt_output *o)
 	                      "filtered", 0, "script_dropped", 0, "dropped", dropped, "captured_bytes",
 	                      (json_int_t)sum.captured_bytes, "wire_bytes", (json_int_t)sum.wire_bytes,
 	                      "first_ts", time_json(sum.first_ns, any), "last_ts", time_json(sum.last_ns, any));
+	json_t *linktypes = json_array();
+	for (unsigned i = 0; i < 65536; i++)
+		if ((o->linktypes[i >> 3] | o->encoder.linktypes[i >> 3]) >> (i & 7) & 1)
+			json_array_append_new(linktypes, json_string(mt_linktype_name((uint16_t)i)));
+	json_object_set_new(j, "linktypes", linktypes);
 	if (o->config->name && *o->config->name)
 		json_object_set_new(j, "name", mt_json_text(o->config->name));
 	if (o->segments)

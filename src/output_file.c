@@ -51,7 +51,7 @@ int mt_output_file_open(const char *path, bool overwrite, bool *created, struct 
 		                  path);
 	if (S_ISREG(st.st_mode) && !overwrite)
 		return mt_err_set(err, "%s: the file exists already (--overwrite replaces it)", path);
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | (S_ISREG(st.st_mode) ? O_TRUNC : 0));
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		mt_err_set(err, "can not open %s for writing: %s", path, strerror(errno));
 	return fd;

@@ -44,7 +44,7 @@ struct mt_run {
 	bool reader_started, hooks_started;
 	int done_fd;
 	atomic_bool *stop; /* the main thread's */
-	atomic_bool want_rotate, want_stats;
+	atomic_bool want_rotate, want_stats, abort;
 	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
 	int64_t losses_at_ms;
 	bool failed; /* a source broke before the threads started */
@@ -292,7 +292,7 @@ static void *hooks_main(void *arg)
 			                 run->options->any_live ? mt_wall_ns() - window_ns : INT64_MIN);
 		}
 		serve_requests(run);
-		if (r <= 0 || last || mt_flow_status(run->flow))
+		if (r <= 0 || last || mt_flow_status(run->flow) || atomic_load(&run->abort))
 			break;
 	}
 	mt_queue_leave(run->queue);
@@ -325,9 +325,9 @@ int mt_run_done_fd(const struct mt_run *run)
 	return run->done_fd;
 }
 
-void mt_run_stop(struct mt_run *run)
+void mt_run_abort(struct mt_run *run)
 {
-	atomic_store(run->stop, true);
+	atomic_store(&run->abort, true);
 }
 
 void mt_run_rotate(struct mt_run *run)

@@ -23,7 +23,8 @@
 struct mt_run;
 
 /* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
- * borrows options.  stop: set by a signal, also while a source is waited for here; borrowed. */
+ * borrows options.  stop: when it is set, also while a source is waited for here, nothing more is read and
+ * what was read is worked off; borrowed. */
 struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces, atomic_bool *stop);
 void mt_run_free(struct mt_run *run);
 
@@ -42,8 +43,8 @@ bool mt_run_microseconds(const struct mt_run *run);
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
 /* Descriptor that becomes readable when the hook thread has ended. */
 int mt_run_done_fd(const struct mt_run *run);
-/* Stop reading; what was read is still worked on. */
-void mt_run_stop(struct mt_run *run);
+/* End now: no batch is taken any more, the outputs are finished. */
+void mt_run_abort(struct mt_run *run);
 /* Ask the hook thread to close the segment, or to print statistics. */
 void mt_run_rotate(struct mt_run *run);
 void mt_run_print_stats(struct mt_run *run);

@@ -8,6 +8,20 @@
 #include "log.h"
 #include "units.h"
 
+/* What only the counters know of an output. */
+static json_t *output_json(const struct mt_flow *flow, unsigned v)
+{
+	json_t *o = mt_output_json(mt_flow_output(flow, v));
+	struct mt_counts odd = mt_counts_odd_of(mt_flow_counts(flow), (uint8_t)v);
+	json_object_set_new(o, "dropped_kernel", json_null());
+	json_object_set_new(o, "late", json_integer((json_int_t)odd.late));
+	json_object_set_new(o, "disorder", json_integer((json_int_t)odd.disorder));
+	json_object_set_new(o, "bad_time", json_integer((json_int_t)odd.bad_time));
+	json_object_set_new(o, "clock_jumps", json_integer((json_int_t)odd.clock_jumps));
+	json_object_set_new(o, "script_bypassed", json_integer((json_int_t)odd.script_bypassed));
+	return o;
+}
+
 static json_t *time_or_null(int64_t ns, bool any)
 {
 	char text[MT_TIME_TEXT];
@@ -34,6 +48,7 @@ static void set_counts(json_t *o, const struct mt_counts *c, uint64_t lost, uint
 	json_object_set_new(o, "late", integer(c->late));
 	json_object_set_new(o, "disorder", integer(c->disorder));
 	json_object_set_new(o, "bad_time", integer(c->bad_time));
+	json_object_set_new(o, "clock_jumps", integer(c->clock_jumps));
 	json_object_set_new(o, "script_bypassed", integer(c->script_bypassed));
 	json_object_set_new(o, "first_ts", time_or_null(c->first_ns, any));
 	json_object_set_new(o, "last_ts", time_or_null(c->last_ns, any));
@@ -103,7 +118,6 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 	}
 	json_t *o = json_object();
 	set_counts(o, &sum, lost, kernel);
-	json_object_set_new(o, "clock_jumps", integer(sum.clock_jumps));
 	json_t *names = json_array();
 	for (uint32_t i = 0; i < mt_ifaces_count(ifaces); i++)
 		add_name(names, mt_linktype_name(mt_ifaces_get(ifaces, i)->linktype));
@@ -121,7 +135,7 @@ json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces
 		const struct mt_output *out = mt_flow_output(flow, v);
 		if (!out)
 			continue;
-		json_array_append_new(outputs, mt_output_json(out));
+		json_array_append_new(outputs, output_json(flow, v));
 		json_t *lines = mt_output_segments_json(out);
 		json_array_extend(segments, lines);
 		json_decref(lines);

@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -76,11 +77,23 @@ static json_t *string(const char *text, size_t len)
 	return hex ? hex : json_null();
 }
 
+/* An empty table made by moontap.list(). */
+static bool is_list(lua_State *L, int index)
+{
+	bool list = false;
+	if (luaL_getmetafield(L, index, "__list")) {
+		list = lua_toboolean(L, -1);
+		lua_pop(L, 1);
+	}
+	return list;
+}
+
 static json_t *table(lua_State *L, int index, int depth)
 {
 	size_t n = lua_objlen(L, index);
-	json_t *result = n ? json_array() : json_object();
-	if (n) {
+	bool list = n > 0 || is_list(L, index);
+	json_t *result = list ? json_array() : json_object();
+	if (list) {
 		for (size_t i = 1; i <= n; i++) {
 			lua_rawgeti(L, index, (int)i);
 			json_array_append_new(result, convert(L, -1, depth + 1));

@@ -22,6 +22,7 @@
 
 #include "child.h"
 #include "codec.h"
+#include "log.h"
 #include "units.h"
 
 enum {
@@ -41,6 +42,7 @@ struct mt_sink {
 	bool discard; /* the command is gone: drop the rest */
 	bool command_failed;
 	bool may_cut;          /* after a failed write */
+	bool stale;            /* what an overwritten file holds goes with the first write */
 	bool first;            /* the next block begins with the file header */
 	bool failed;           /* nothing more is sent */
 	bool codec_holds;      /* the codec was fed since its last flush */
@@ -121,6 +123,15 @@ bool mt_sink_command_failed(const struct mt_sink *s)
 	return s->command_failed;
 }
 
+/* An existing file that --overwrite gives us is emptied only now that something replaces it. */
+static void empty_stale(struct mt_sink *s)
+{
+	struct stat st;
+	if (s->stale && !fstat(s->fd, &st) && S_ISREG(st.st_mode) && st.st_size && ftruncate(s->fd, 0))
+		mt_log_warn("%s: could not be emptied: %s", s->path, strerror(errno));
+	s->stale = false;
+}
+
 /* The command reads a pipe of ours and writes to the file. */
 static int start_command(struct mt_sink *s, const char *file, struct mt_err *err)
 {
@@ -147,6 +158,7 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 	s->fd = fd;
 	s->failed = s->discard = s->command_failed = s->codec_holds = false;
 	s->first = true;
+	s->stale = may_cut;
 	s->may_cut = may_cut && !s->codec && !s->config.pipeout && !(s->config.hooks && s->config.hooks->block);
 	s->held_since_ms = 0;
 	s->written = s->survivors = 0;
@@ -158,7 +170,9 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 	s->path = strdup(path);
 	if (!s->path)
 		mt_err_set(err, "%s: out of memory", path);
-	else if (!s->config.pipeout || !start_command(s, file, err))
+	else if (!s->config.pipeout)
+		return 0;
+	else if (empty_stale(s), !start_command(s, file, err))
 		return 0;
 	close(s->fd);
 	s->fd = -1;
@@ -249,6 +263,8 @@ static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err 
 	const uint8_t *data = s->block.data;
 	size_t len = s->block.used;
 	uint64_t before = s->written;
+	if (s->stale)
+		empty_stale(s);
 	if (len && s->config.hooks && s->config.hooks->block &&
 	    !s->config.hooks->block(s->config.hooks->ctx, &data, &len)) {
 		s->dropped = true;

@@ -172,7 +172,7 @@ function M.new(names)
   -- @treturn table top = array of { FIELD = shown value, …, packets = , bytes = }, entries = number of all,
   --   packets and bytes = sums of all, others = { entries = , packets = , bytes = } of what is not in top
   function group.top(n, order)
-    local list, place = {}, {}
+    local list, place = moontap.list(), {}
     for i, entry in ipairs(largest(order == "packets" and packets or bytes, entries, n)) do
       list[i] = { packets = packets[entry], bytes = bytes[entry], flow = flows[entry] }
       place[entry] = list[i]

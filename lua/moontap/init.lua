@@ -28,6 +28,15 @@ M.address = address.new
 -- @treturn string
 M.key_text = address.key_text
 
+local List = { __list = true }
+
+--- A table for results that is an array in JSON even while it is empty.
+-- @tparam[opt] table t
+-- @treturn table the same
+function M.list(t)
+  return setmetatable(t or {}, List)
+end
+
 --- Numbers, sizes and tables as text; see moontap.format.
 M.format = format
 

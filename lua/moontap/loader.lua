@@ -283,7 +283,12 @@ end
 -- @treturn table script
 -- @raise a table with `message`
 function M.expression(expression)
-  local chunk, why = loadstring("local p = ...; return (" .. expression .. "\n)", "=-e")
+  local head = "local p = ...; return ("
+  local chunk = loadstring(head .. expression .. ")", "=-e")
+  local why
+  if not chunk then -- it may end in a comment
+    chunk, why = loadstring(head .. expression .. "\n)", "=-e")
+  end
   if not chunk then
     fail("-e '%s': %s", expression, (why:gsub("^%-e:%d+: ", "")))
   end

@@ -106,7 +106,7 @@ local aliases = {
   dstport = "dport", port = "dport", len = "wirelen", length = "wirelen", size = "wirelen", cap_len = "caplen",
   time = "ts", timestamp = "ts", protocol = "proto", ip_proto = "proto", ip_src = "src", ip_dst = "dst",
   src_ip = "src", dst_ip = "dst", saddr = "src", daddr = "dst", flags = "tcp_flags", vlan_id = "vlan",
-  hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version", data = "bytes",
+  hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version", data = "bytes", payload = "payload_len", dst_mac = "bytes", src_mac = "bytes", seq = "u32", ack = "u32",
 }
 
 local getters, methods = {}, {}
@@ -135,11 +135,18 @@ local function check(h)
   return h._packet
 end
 
+local function no_number(what, value)
+  error(("p:%s: expected a number, found %s"):format(what, value == nil and "nothing" or "a " .. type(value)), 3)
+end
+
 --- One byte.
 -- @tparam integer off offset from the start of the frame
 -- @treturn ?integer 0 to 255, or nil outside of the captured bytes
 function methods.u8(h, off)
   local q = check(h)
+  if type(off) ~= "number" then
+    no_number("u8(offset)", off)
+  end
   if not (off >= 0 and off + 1 <= q.caplen) then
     return nil
   end
@@ -151,6 +158,9 @@ end
 -- @treturn ?integer 0 to 65535, or nil outside of the captured bytes
 function methods.u16(h, off)
   local q = check(h)
+  if type(off) ~= "number" then
+    no_number("u16(offset)", off)
+  end
   if not (off >= 0 and off + 2 <= q.caplen) then
     return nil
   end
@@ -163,6 +173,9 @@ end
 -- @treturn ?integer 0 to 4294967295, or nil outside of the captured bytes
 function methods.u32(h, off)
   local q = check(h)
+  if type(off) ~= "number" then
+    no_number("u32(offset)", off)
+  end
   if not (off >= 0 and off + 4 <= q.caplen) then
     return nil
   end
@@ -177,6 +190,9 @@ end
 function methods.bytes(h, off, len)
   local q = check(h)
   off = off or 0
+  if type(off) ~= "number" or type(len or 0) ~= "number" then
+    no_number("bytes(offset, length)", type(off) ~= "number" and off or len)
+  end
   local rest = q.caplen - off
   if not (off >= 0 and rest > 0) then
     return ""
@@ -237,7 +253,11 @@ local function unknown(name)
   for key in pairs(methods) do
     known[key] = true
   end
-  error(("a packet has no field '%s'%s"):format(tostring(name), suggest.suffix(tostring(name), known, aliases)), 3)
+  local hint = suggest.suffix(tostring(name), known, aliases)
+  if hint == "" then
+    hint = "; it has " .. suggest.list(known)
+  end
+  error(("a packet has no field '%s'%s"):format(tostring(name), hint), 3)
 end
 
 local function index(h, key)
@@ -260,7 +280,8 @@ local function endpoint(addr, port, has_ports)
 end
 
 local function text(p)
-  local head = ("%.9f %s"):format(p.ts, p.source)
+  local seconds = p.ts_ns / 1000000000LL
+  local head = ("%s.%09d %s"):format(tostring(seconds):gsub("LL$", ""), tonumber(p.ts_ns % 1000000000LL), p.source)
   if not p.is_ip then
     return ("%s ethertype 0x%04x %d bytes"):format(head, p.ethertype, p.wirelen)
   end

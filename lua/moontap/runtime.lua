@@ -109,7 +109,7 @@ local function count_error(script, hook, why, where)
     C.mt_script_log(1, ("script %s: further errors are counted, not shown"):format(script.label))
   end
   if script.rule == "stop" then
-    failed = true
+    failed, script.failed = true, true
     return true
   end
   if not script.off and (script.errors >= settings.max_errors or why.out_of_memory) then
@@ -138,16 +138,22 @@ end
 
 -- --- the chain ------------------------------------------------------------------------------
 
+local Message = { __tostring = function(m) return m.message end }
+
+-- An error without a place in our own code, which would mislead.
+local function raise(text)
+  error(setmetatable({ message = text }, Message), 0)
+end
+
 local function route(name)
   if type(name) ~= "string" then
-    error({ message = ("on_packet returned a %s; expected nothing, true, false or the name of an output"):format(
-      type(name)) }, 0)
+    raise(("on_packet returned a %s; expected nothing, true, false or the name of an output"):format(type(name)))
   end
   local index = settings.outputs[name]
   if not index then
     local there = next(settings.outputs) and "declared: " .. suggest.list(settings.outputs) or "none is declared"
     local text = "on_packet returned '%s', but no output of that name is declared with --out %s=PATH (%s)"
-    error({ message = text:format(name, name, there) }, 0)
+    raise(text:format(name, name, there))
   end
   return index
 end
@@ -373,7 +379,7 @@ end
 -- @treturn boolean false: a script failed and its rule is stop
 function M.last_interval()
   for place, script in ipairs(scripts) do
-    if script.hooks.on_interval and not script.off then
+    if script.hooks.on_interval and not script.off and not script.failed then
       local now = st.clock_ns == ffi.cast("int64_t", bit.lshift(1LL, 63)) and 0 or tonumber(st.clock_ns) / 1e9
       local ok, ends = call(place, "on_interval", now, true)
       if not ok and ends then
@@ -422,7 +428,7 @@ end
 function M.stop(stats, sources)
   local good = true
   for place, script in ipairs(scripts) do
-    if script.hooks.on_stop then
+    if script.hooks.on_stop and not script.failed then
       local run = run_object(script, sources)
       run.stats = stats
       good = call(place, "on_stop", run) and good
@@ -538,6 +544,8 @@ local function install_globals()
       end
       io.stderr:write(table.concat(parts, "\t"), "\n")
     end
+    io.output(io.stderr) -- io.write too
+    io.stdout = io.stderr -- luacheck: ignore 122
   end
 end
 
