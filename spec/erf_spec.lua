@@ -30,6 +30,11 @@ describe("erf", function()
       t.packets("out.pcapng", { "frame.time_epoch", "frame.interface_id", "frame.len", "frame.cap_len" }))
   end)
 
+  it("is not taken for gzip by a time that begins with its magic", function()
+    t.write("in.erf", c.erf(0, c.T0, 0x778b1f, c.udp {}) .. c.erf(0, c.T0 + 1, 0x778b1f, c.udp {}))
+    assert.equal(2, t.json("moontap --json in.erf").packets)
+  end)
+
   it("skips extension headers", function()
     local record = c.erf(0, c.T0, 0, c.udp { payload = "extended" })
     -- The type's top bit says that 8 bytes more stand between the header and the data.

@@ -458,6 +458,12 @@ describe("segments", function()
     assert.same({ 100 }, checked())
   end)
 
+  it("--recover takes nothing for ERF that only lacks a header", function()
+    t.run([[mkdir out; head -c 4000 /dev/zero | tr '\0' '\26' >out/.a.pcap.part]])
+    t.refuses("moontap --recover out", 3, ".a.pcap.part", "expected pcap, pcapng or ERF")
+    assert.is_true(t.exists("out/.a.pcap.part"))
+  end)
+
   it("--recover of a folder with nothing to do is no error", function()
     t.run("mkdir out; moontap --recover out")
   end)

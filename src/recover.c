@@ -215,8 +215,11 @@ int mt_recover_part(struct mt_part *part, const struct mt_manifest_entry *known,
 {
 	struct walk w = {.part = part, .known = known};
 	*result = (struct mt_recovered){0};
-	mt_scan_init(&w.scan);
-	enum mt_codec_id codec = codec_of(part->lock_fd);
+	enum mt_format named;
+	enum mt_codec_id codec;
+	mt_output_guess(part->name, &named, &codec);
+	mt_scan_init(&w.scan, named == MT_FORMAT_ERF);
+	codec = codec_of(part->lock_fd);
 	int rc = -1;
 	w.stream = mt_stream_open(part->path, -1, false, err);
 	if (w.stream)

@@ -7,10 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format.h"
+
 enum {
 	FILE_HEADER = 24,
 	RECORD_HEADER = 16,
 	ERF_HEADER = 16,
+	ERF_LAST = 29, /* the highest record type there is, but for padding */
+	ERF_PAD = 48,
 	BLOCK_MIN = 12,
 	BLOCK_MAX = 16 * 1024 * 1024, /* a longer pcapng block is none of ours */
 	EPB_HEADER = 28,
@@ -18,9 +22,10 @@ enum {
 };
 enum { BLOCK_SHB = 0x0a0d0d0a, BLOCK_IDB = 1, BLOCK_EPB = 6 };
 
-void mt_scan_init(struct mt_scan *s)
+void mt_scan_init(struct mt_scan *s, bool named_erf)
 {
 	memset(s, 0, sizeof *s);
+	s->named_erf = named_erf;
 	s->first_ns = INT64_MAX;
 	s->last_ns = INT64_MIN;
 }
@@ -133,13 +138,13 @@ static size_t erf_record(struct mt_scan *s, const uint8_t *p, size_t len)
 	if (len < ERF_HEADER)
 		return 0;
 	size_t record = (size_t)p[10] << 8 | p[11];
-	s->bad = record < ERF_HEADER || !(p[8] & 0x7f);
+	unsigned type = p[8] & 0x7f;
+	s->bad = record < ERF_HEADER || !type || (type > ERF_LAST && type != ERF_PAD);
 	if (s->bad || record > len)
 		return 0;
 	uint64_t t = 0;
 	for (unsigned i = 0; i < 8; i++)
 		t |= (uint64_t)p[i] << 8 * i;
-	uint8_t type = p[8] & 0x7f;
 	unsigned before = type == 2 ? 2 : 0, fcs = type <= 2 ? 4 : 0; /* Ethernet, HDLC */
 	uint32_t wirelen = (uint32_t)p[14] << 8 | p[15];
 	saw(s, type == 2 ? 1 : type == 1 ? 104 : type == 22 ? 228 : type == 23 ? 229 : 197);
@@ -171,7 +176,8 @@ static size_t detect(struct mt_scan *s, const uint8_t *p, size_t len)
 		return used;
 	}
 	s->format = MT_FORMAT_ERF;
-	return erf_record(s, p, len);
+	s->bad = !s->named_erf && !mt_parser_erf.detect(p, len);
+	return s->bad ? 0 : erf_record(s, p, len);
 }
 
 size_t mt_scan_step(struct mt_scan *s, const uint8_t *data, size_t len)

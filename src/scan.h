@@ -15,7 +15,8 @@
 struct mt_scan {
 	enum mt_format format; /* MT_FORMAT_AUTO: not known yet */
 	bool swap, microseconds;
-	bool bad; /* what follows is no record */
+	bool named_erf; /* its name says ERF; without a name, only what looks like it is taken for it */
+	bool bad;       /* what follows is no record */
 	uint64_t packets, captured_bytes, wire_bytes;
 	int64_t first_ns, last_ns;
 	uint32_t snaplen;
@@ -24,7 +25,7 @@ struct mt_scan {
 	uint32_t n_interfaces;
 };
 
-void mt_scan_init(struct mt_scan *s);
+void mt_scan_init(struct mt_scan *s, bool named_erf);
 void mt_scan_clear(struct mt_scan *s);
 /* How many of the len bytes are whole records; the rest is to be offered again with more
  * behind it. */
