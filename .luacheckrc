@@ -2,4 +2,6 @@
 std = "luajit"
 max_line_length = 120
 cache = false
+files["scripts"] = { std = "luajit", read_globals = { "moontap" } }
+files["bench"] = { std = "luajit", read_globals = { "moontap" } }
 files["spec"] = { std = "luajit+busted", max_line_length = 170 }

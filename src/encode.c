@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "linktype.h"
 #include "log.h"
 #include "units.h"
 
@@ -90,9 +91,5 @@ void mt_encoder_saw(struct mt_encoder *e, uint16_t linktype)
 
 json_t *mt_encoder_linktypes(const struct mt_encoder *e)
 {
-	json_t *list = json_array();
-	for (unsigned i = 0; i < 65536; i++)
-		if (e->linktypes[i >> 3] & 1u << (i & 7))
-			json_array_append_new(list, json_integer(i));
-	return list;
+	return mt_linktype_names(e->linktypes);
 }

@@ -5,6 +5,7 @@
  */
 #ifndef MT_LINKTYPE_H
 #define MT_LINKTYPE_H
+#include <jansson.h>
 #include <stdint.h>
 
 int mt_linktype_to_dlt(uint16_t linktype);
@@ -15,5 +16,10 @@ uint16_t mt_linktype_from_dlt(int dlt);
 const char *mt_linktype_name(uint16_t linktype);
 /* libpcap's words for it: "Ethernet"; the short name if it has none. */
 const char *mt_linktype_description(uint16_t linktype);
+
+enum { MT_LINKTYPE_SET = 65536 / 8 }; /* bytes of a set with a bit for each link type */
+
+/* Short names of the link types in a set of MT_LINKTYPE_SET bytes, as a JSON array; new reference. */
+json_t *mt_linktype_names(const uint8_t *set);
 
 #endif

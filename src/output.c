@@ -44,13 +44,13 @@ struct mt_output {
 	bool open;                      /* a segment or file takes packets */
 	bool dead;                      /* failed: takes nothing more */
 	bool closed;
-	bool failed;             /* see mt_output_failed */
-	bool created;            /* the file of an output without segments is new */
-	uint64_t n;              /* segments begun */
-	uint8_t linktypes[8192]; /* bit set: link types written, but for those of the open file */
-	const char *reason;      /* why the next segment opens */
-	bool due;                /* live: the time slot has no segment yet */
-	int64_t due_ns;          /* when it began; INT64_MIN: not known yet */
+	bool failed;                        /* see mt_output_failed */
+	bool created;                       /* the file of an output without segments is new */
+	uint64_t n;                         /* segments begun */
+	uint8_t linktypes[MT_LINKTYPE_SET]; /* written, but for those of the open file */
+	const char *reason;                 /* why the next segment opens */
+	bool due;                           /* live: the time slot has no segment yet */
+	int64_t due_ns;                     /* when it began; INT64_MIN: not known yet */
 	atomic_bool interrupted;
 };
 
@@ -661,11 +661,10 @@ json_t *mt_output_json(const struct mt_output *o)
 	                      "filtered", 0, "script_dropped", 0, "dropped", dropped, "captured_bytes",
 	                      (json_int_t)sum.captured_bytes, "wire_bytes", (json_int_t)sum.wire_bytes,
 	                      "first_ts", time_json(sum.first_ns, any), "last_ts", time_json(sum.last_ns, any));
-	json_t *linktypes = json_array();
-	for (unsigned i = 0; i < 65536; i++)
-		if ((o->linktypes[i >> 3] | o->encoder.linktypes[i >> 3]) >> (i & 7) & 1)
-			json_array_append_new(linktypes, json_string(mt_linktype_name((uint16_t)i)));
-	json_object_set_new(j, "linktypes", linktypes);
+	uint8_t set[MT_LINKTYPE_SET];
+	for (size_t i = 0; i < sizeof set; i++)
+		set[i] = o->linktypes[i] | o->encoder.linktypes[i];
+	json_object_set_new(j, "linktypes", mt_linktype_names(set));
 	if (o->config->name && *o->config->name)
 		json_object_set_new(j, "name", mt_json_text(o->config->name));
 	if (o->segments)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "linktype.h"
 #include "log.h"
 #include "output.h"
 #include "scan.h"
@@ -131,15 +132,6 @@ static int cut(struct walk *w, struct mt_err *err)
 	                  strerror(errno));
 }
 
-static json_t *linktypes(const struct mt_scan *s)
-{
-	json_t *list = json_array();
-	for (unsigned i = 0; i < 65536; i++)
-		if (s->linktypes[i >> 3] & 1u << (i & 7))
-			json_array_append_new(list, json_integer(i));
-	return list;
-}
-
 /* A line with what can be known; of a left-over, run, sequence number and reason can not. */
 static int list_it(const struct walk *w, struct mt_err *err)
 {
@@ -164,7 +156,7 @@ static int list_it(const struct walk *w, struct mt_err *err)
 	        .wire_bytes = s->wire_bytes,
 	        .file_bytes = path && !stat(path, &st) ? (uint64_t)st.st_size : 0,
 	        .format = mt_format_name(s->format),
-	        .linktypes = linktypes(s),
+	        .linktypes = mt_linktype_names(s->linktypes),
 	        .snaplen = s->snaplen,
 	};
 	free(path);

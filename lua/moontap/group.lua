@@ -8,6 +8,7 @@
 
 local address = require "moontap.address"
 local format = require "moontap.format"
+local list_of = require("moontap.list").new
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -172,7 +173,7 @@ function M.new(names)
   -- @treturn table top = array of { FIELD = shown value, …, packets = , bytes = }, entries = number of all,
   --   packets and bytes = sums of all, others = { entries = , packets = , bytes = } of what is not in top
   function group.top(n, order)
-    local list, place = moontap.list(), {}
+    local list, place = list_of(), {}
     for i, entry in ipairs(largest(order == "packets" and packets or bytes, entries, n)) do
       list[i] = { packets = packets[entry], bytes = bytes[entry], flow = flows[entry] }
       place[entry] = list[i]

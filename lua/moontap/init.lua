@@ -4,6 +4,7 @@
 
 local address = require "moontap.address"
 local format = require "moontap.format"
+local list = require "moontap.list"
 
 local M = {}
 
@@ -28,14 +29,11 @@ M.address = address.new
 -- @treturn string
 M.key_text = address.key_text
 
-local List = { __list = true }
-
 --- A table for results that is an array in JSON even while it is empty.
+-- @function moontap.list
 -- @tparam[opt] table t
 -- @treturn table the same
-function M.list(t)
-  return setmetatable(t or {}, List)
-end
+M.list = list.new
 
 --- Numbers, sizes and tables as text; see moontap.format.
 M.format = format

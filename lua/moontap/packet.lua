@@ -106,7 +106,8 @@ local aliases = {
   dstport = "dport", port = "dport", len = "wirelen", length = "wirelen", size = "wirelen", cap_len = "caplen",
   time = "ts", timestamp = "ts", protocol = "proto", ip_proto = "proto", ip_src = "src", ip_dst = "dst",
   src_ip = "src", dst_ip = "dst", saddr = "src", daddr = "dst", flags = "tcp_flags", vlan_id = "vlan",
-  hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version", data = "bytes", payload = "payload_len", dst_mac = "bytes", src_mac = "bytes", seq = "u32", ack = "u32",
+  hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version",
+  data = "bytes", payload = "payload_len",
 }
 
 local getters, methods = {}, {}

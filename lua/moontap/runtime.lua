@@ -160,7 +160,12 @@ end
 
 local function floor_to(ts, every)
   local down = ts - ts % every
-  return ts < 0 and ts % every ~= 0 and down - every or down
+  return ts < 0 and down > every - FOREVER and ts % every ~= 0 and down - every or down
+end
+
+-- The boundary after this one; FOREVER when time ends before it.
+local function after(now, every)
+  return now > FOREVER - every and FOREVER or now + every
 end
 
 -- The boundaries of one script up to ts.  next_ns moves before the hook is called, so that an
@@ -169,15 +174,15 @@ local function run_intervals(place, ts)
   local script = scripts[place]
   local every, next_ns = script.every_ns, script.next_ns
   if next_ns[0] == UNSET then
-    next_ns[0] = floor_to(ts, every) + every
+    next_ns[0] = after(floor_to(ts, every), every)
     return
   end
   if ts >= next_ns[0] and (ts - next_ns[0]) / every >= MANY_INTERVALS then
     next_ns[0] = floor_to(ts, every)
   end
-  while ts >= next_ns[0] do
+  while ts >= next_ns[0] and next_ns[0] ~= FOREVER do
     local now = next_ns[0]
-    next_ns[0] = now + every
+    next_ns[0] = after(now, every)
     st.script = place
     script.hooks.on_interval(tonumber(now) / 1e9, false)
   end
@@ -363,7 +368,7 @@ jit.off(run_stage)
 -- @treturn boolean false: a script failed and its rule is stop
 function M.tick()
   for _, stage in ipairs(stages) do
-    while stage.due[0] <= st.clock_ns do
+    while stage.due[0] <= st.clock_ns and stage.due[0] ~= FOREVER do
       local ok, why = xpcall(stage.intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
         return true
