@@ -82,6 +82,22 @@ static int make_folders_of(const char *path, struct mt_err *err)
 	return rc;
 }
 
+/* A link below the base could lead a name out of it. */
+static int check_inside(const char *base, const char *path, struct mt_err *err)
+{
+	char *copy = strdup(path);
+	int rc = copy ? 0 : mt_err_set(err, "%s: out of memory", path);
+	for (char *p = copy ? copy + strlen(base) : NULL; !rc && p && (p = strchr(p + 1, '/'));) {
+		struct stat st;
+		*p = 0;
+		if (!lstat(copy, &st) && S_ISLNK(st.st_mode))
+			rc = mt_err_set(err, "%s is a symbolic link, a name must stay below %s", copy, base);
+		*p = '/';
+	}
+	free(copy);
+	return rc;
+}
+
 static int start(struct mt_part *part, const char *base, const char *name, const char *extension,
                  struct mt_err *err)
 {
@@ -133,7 +149,7 @@ int mt_part_create(struct mt_part *part, const char *base, const char *name, con
 		free(final);
 		if (taken)
 			continue;
-		if (!k && make_folders_of(part->path, err))
+		if (!k && (check_inside(base, part->path, err) || make_folders_of(part->path, err)))
 			return -1;
 		int rc = create_locked(part, err);
 		if (rc < 0)

@@ -235,7 +235,9 @@ struct task {
 
 static void recover_one(void *ctx, const char *rel)
 {
-	const struct mt_manifest_entry unknown = {.start_ns = INT64_MIN};
+	/* --keep-* deletes these like the others: they are taken for the default output's. */
+	const struct mt_manifest_entry unknown = {
+	        .output = "default", .reason = "recovered", .start_ns = INT64_MIN};
 	struct task *task = ctx;
 	struct mt_part part;
 	struct mt_recovered result;

@@ -225,7 +225,12 @@ static int resolve_uri(struct mt_source_spec *spec, const char *source, struct m
 
 static int not_found(const char *source, struct mt_err *err)
 {
-	const char *colon = strchr(source, ':');
+	const char *colon = strchr(source, ':'), *comma = strrchr(source, ',');
+	if (comma && strchr(comma, '='))
+		return mt_err_set(err,
+		                  "%s: no such file, no such interface, and \"%.*s\" is no key of a source "
+		                  "(known are " KEYS ")",
+		                  source, (int)strcspn(comma + 1, "="), comma + 1);
 	if (colon && !strchr(source, '/'))
 		return mt_err_set(
 		        err,

@@ -70,7 +70,8 @@ struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, str
 	        : strcmp(path, "-") == 0 ? STDIN_FILENO
 	                                 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (s->fd < 0) {
-		mt_err_set(err, "%s", strerror(errno));
+		mt_err_set(err, "%s%s", strerror(errno),
+		           errno == EMFILE ? ": more files overlap in time than ulimit -n allows" : "");
 		free(s);
 		return NULL;
 	}
