@@ -86,13 +86,15 @@ static int make_folders_of(const char *path, struct mt_err *err)
 static int check_inside(const char *base, const char *path, struct mt_err *err)
 {
 	char *copy = strdup(path);
-	int rc = copy ? 0 : mt_err_set(err, "%s: out of memory", path);
-	for (char *p = copy ? copy + strlen(base) : NULL; !rc && p && (p = strchr(p + 1, '/'));) {
+	int rc = 0;
+	if (!copy)
+		return mt_err_set(err, "%s: out of memory", path);
+	for (char *slash = strchr(copy + strlen(base) + 1, '/'); slash && !rc; slash = strchr(slash + 1, '/')) {
 		struct stat st;
-		*p = 0;
+		*slash = 0;
 		if (!lstat(copy, &st) && S_ISLNK(st.st_mode))
 			rc = mt_err_set(err, "%s is a symbolic link, a name must stay below %s", copy, base);
-		*p = '/';
+		*slash = '/';
 	}
 	free(copy);
 	return rc;
