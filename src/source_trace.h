@@ -11,7 +11,7 @@
 bool mt_trace_knows(const char *uri);
 /* Does the URI capture, or does it read a file? */
 bool mt_trace_is_live(const char *uri);
-/* An interface that libpcap captures better than this libtrace: ring: int: pcapint: of 3.x. */
+/* An interface that libpcap captures better than libtrace: ring: int: pcapint:. */
 bool mt_trace_prefers_libpcap(const char *uri);
 /* libtrace's own list of formats. */
 void mt_trace_print_formats(FILE *out);
