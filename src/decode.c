@@ -308,39 +308,67 @@ static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 	}
 }
 
-/* Ethernet, IPv4 without options, not a fragment, TCP or UDP with the whole fixed header.
- * False: take the long way. */
+/* TCP or UDP at l4 in a packet that ends, or was cut, at len.  False: ports are missing. */
+static inline bool transport_fast(const uint8_t *p, uint32_t l4, uint32_t len, struct mt_decoded *d)
+{
+	bool tcp = d->proto == MT_PROTO_TCP;
+	uint32_t header = 8;
+
+	if (len < l4 + 4 || (!tcp && d->proto != MT_PROTO_UDP))
+		return false;
+	if (tcp) {
+		if (len < l4 + 14)
+			return false;
+		d->tcp_flags = p[l4 + 13];
+		header = (p[l4 + 12] >> 4) * 4u;
+	}
+	if (header >= (tcp ? 20u : 8u) && l4 + header <= len) {
+		d->payload_offset = (uint16_t)(l4 + header);
+		d->payload_len = len - l4 - header;
+	}
+	d->l4_offset = (uint16_t)l4;
+	d->sport = get16(p + l4);
+	d->dport = get16(p + l4 + 2);
+	d->bits = MT_HAS_PORTS | (tcp ? MT_IS_TCP : MT_IS_UDP);
+	return true;
+}
+
+/* Ethernet without tags, IPv4 without options or IPv6 without extension headers, no fragment, TCP or
+ * UDP with its ports: most packets there are.  False: take the long way. */
 static inline bool decode_fast(const struct mt_packet *packet, struct mt_decoded *d)
 {
-	enum { IP = 14, L4 = 34 };
+	enum { IP = 14, L4_IPV4 = IP + 20, L4_IPV6 = IP + 40 };
 	const uint8_t *p = packet->data;
+	uint32_t len = packet->caplen, end;
 
-	if (packet->linktype != LINKTYPE_ETHERNET || packet->caplen < L4 + 20)
+	if (packet->linktype != LINKTYPE_ETHERNET || len < L4_IPV4 + 4)
 		return false;
-	if (get16(p + 12) != TYPE_IPV4 || p[IP] != 0x45 || get16(p + IP + 6) & 0x3fff)
-		return false;
-	uint8_t proto = p[IP + 9];
-	bool tcp = proto == MT_PROTO_TCP;
-	uint32_t header = tcp ? (p[L4 + 12] >> 4) * 4u : 8;
-	uint32_t end = IP + (uint32_t)get16(p + IP + 2), payload = L4 + header;
-	if (end > packet->caplen)
-		end = packet->caplen;
-	if ((!tcp && proto != MT_PROTO_UDP) || header < 8 + 12 * (uint32_t)tcp || payload > end)
-		return false;
-	*d = (struct mt_decoded){.l3_offset = IP,
-	                         .l4_offset = L4,
-	                         .payload_offset = (uint16_t)payload,
-	                         .src_offset = IP + 12,
-	                         .payload_len = end - payload,
-	                         .ethertype = TYPE_IPV4,
-	                         .sport = get16(p + L4),
-	                         .dport = get16(p + L4 + 2),
-	                         .ip_version = 4,
-	                         .proto = proto,
-	                         .tcp_flags = tcp ? p[L4 + 13] : 0,
-	                         .ttl = p[IP + 8],
-	                         .bits = MT_HAS_PORTS | (tcp ? MT_IS_TCP : MT_IS_UDP)};
-	return true;
+	uint16_t type = get16(p + 12);
+	if (type == TYPE_IPV4 && p[IP] == 0x45 && !(get16(p + IP + 6) & 0x3fff)) {
+		end = get16(p + IP + 2);
+		*d = (struct mt_decoded){.l3_offset = IP,
+		                         .payload_offset = MT_NO_OFFSET,
+		                         .src_offset = IP + 12,
+		                         .ethertype = TYPE_IPV4,
+		                         .ip_version = 4,
+		                         .proto = p[IP + 9],
+		                         .ttl = p[IP + 8]};
+		if (end < 20)
+			return false; /* 0: segmentation offload; else it lies */
+		return transport_fast(p, L4_IPV4, IP + end < len ? IP + end : len, d);
+	}
+	if (type == TYPE_IPV6 && len >= L4_IPV6 + 4 && p[IP] >> 4 == 6) {
+		end = get16(p + IP + 4);
+		*d = (struct mt_decoded){.l3_offset = IP,
+		                         .payload_offset = MT_NO_OFFSET,
+		                         .src_offset = IP + 8,
+		                         .ethertype = TYPE_IPV6,
+		                         .ip_version = 6,
+		                         .proto = p[IP + 6],
+		                         .ttl = p[IP + 7]};
+		return transport_fast(p, L4_IPV6, end && L4_IPV6 + end < len ? L4_IPV6 + end : len, d);
+	}
+	return false;
 }
 
 void mt_decode(const struct mt_packet *packet, struct mt_decoded *decoded)
