@@ -239,6 +239,7 @@ static void *reader_main(void *arg)
 {
 	struct mt_run *run = arg;
 	bool live = run->options->any_live;
+	pthread_setname_np(pthread_self(), "mt-reader"); /* for top -H, perf */
 	for (;;) {
 		struct mt_batch *b = mt_queue_reserve(run->queue, TICK_MS);
 		if (!b && mt_queue_left(run->queue))
@@ -277,6 +278,7 @@ static void serve_requests(struct mt_run *run)
 static void *hooks_main(void *arg)
 {
 	struct mt_run *run = arg;
+	pthread_setname_np(pthread_self(), "mt-hooks");
 	for (;;) {
 		struct mt_batch *b = mt_queue_pop(run->queue, TICK_MS);
 		int r;
