@@ -25,4 +25,9 @@ while entry.name ~= nil do
   entry = entry + 1
 end
 
+-- A function that was never looked up ends the recording of a trace: look them all up now.
+for _, name in ipairs { "mt_batch_decode", "mt_decode", "mt_flow_hash", "mt_filter_match", "mt_flow_advance" } do
+  assert(C[name])
+end
+
 return C

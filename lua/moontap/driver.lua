@@ -29,6 +29,11 @@ return function(from, to, hooks_done, rotate_done)
   local batch = st.batch
   local packets, decoded = batch.packets, batch.decode
   for i = from, to - 1 do
+    if st.stop ~= 0 then -- the packet before was the last
+      st.index = i
+      st.action = 3
+      return
+    end
     local q = packets + i
 ]]
 
@@ -80,14 +85,6 @@ local BYPASS_KEEP = [[
 local BYPASS_DROP = [[
         q.verdict = 254
         goto next
-]]
-
-local STOPPED = [[
-        if st.stop ~= 0 then
-          st.index = i + 1
-          st.action = 3
-          return
-        end
 ]]
 
 local ROTATE_HEAD = [[
@@ -187,7 +184,6 @@ function M.loop_text(scripts, places, rotates, has_interval)
   for _, place in ipairs(places) do
     add(script_part(scripts[place], place))
   end
-  add(STOPPED)
   add "      end\n"
   if #rotates > 0 then
     add(ROTATE_HEAD)

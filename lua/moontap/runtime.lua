@@ -274,9 +274,10 @@ local function after_batch_error(stage, why)
   if why ~= EXIT and count_error(script, "on_batch", why, place_of_packet()) then
     return true
   end
+  -- how far it got is not known: its rule is for all of them
   for k = 0, stage.view.n - 1 do
     local q = st.batch.packets + stage.view._index[k]
-    if q.verdict == 0 then
+    if q.verdict < 250 then
       bypass(script, q)
     end
   end
@@ -347,8 +348,13 @@ function M.batch()
     first, hooks_done, rotate_done = #stages, resume.hooks_done, resume.rotate_done
     resume = nil
   end
+  local stop = st.stop
   for k = first, #stages do
+    -- What an earlier stage has let through before it stopped goes through all of the later ones.
+    st.stop = 0
     to = run_stage(k, from, to, hooks_done, rotate_done)
+    stop = math.max(stop, st.stop)
+    st.stop = stop
     if st.action == SERVICE or st.action == ROTATE then
       resume = { hooks_done = st.index, rotate_done = st.action == ROTATE and st.index or -1 }
       return
