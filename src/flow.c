@@ -303,7 +303,7 @@ static int serve(struct mt_flow *f, uint32_t index)
 {
 	struct mt_output *o = f->outputs[MT_VERDICT_DEFAULT];
 	struct mt_err err;
-	if (route(f, index))
+	if (route(f, index) || f->failed)
 		return -1;
 	if (o && index < f->batch->n && mt_output_prepare(o, &f->batch->packets[index], &err))
 		return output_failed(f, &err);
@@ -357,13 +357,16 @@ static uint32_t limit(struct mt_flow *f, uint32_t from)
 	const struct mt_packet *p = f->batch->packets;
 	uint64_t left = f->options->count ? f->options->count - f->kept : UINT64_MAX;
 	bool timed = f->options->duration_ns && !f->options->any_live;
+	int64_t end_ns;
+	if (__builtin_add_overflow(f->first_ns, f->options->duration_ns, &end_ns))
+		end_ns = INT64_MAX;
 	if (left >= f->batch->n && !timed)
 		return f->batch->n;
 	uint32_t i = from;
 	for (; i < f->batch->n && left; i++) {
 		if (p[i].verdict == MT_VERDICT_OUTSIDE)
 			continue;
-		if (timed && p[i].ts_ns >= f->first_ns && p[i].ts_ns - f->first_ns >= f->options->duration_ns) {
+		if (timed && p[i].ts_ns >= end_ns) {
 			f->limit_reached = true;
 			break;
 		}
