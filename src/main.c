@@ -30,9 +30,10 @@
 #include "units.h"
 
 enum {
-	PROGRESS_MS = 250,   /* how often the progress line is renewed */
-	ABANDON_MS = 2000,   /* after a second signal: how long a script may take to let go */
-	SAME_SIGNAL_MS = 250 /* timeout(1) signals a process and its group: that is one signal, not two */
+	PROGRESS_MS = 250,     /* how often the progress line is renewed */
+	ABANDON_MS = 2000,     /* after a second signal: how long a script may take to let go */
+	WAKE_SIGNAL = SIGUSR2, /* ends the wait of the signal thread */
+	SAME_SIGNAL_MS = 250   /* timeout(1) signals a process and its group: that is one signal, not two */
 };
 
 struct program {
@@ -49,6 +50,7 @@ struct program {
 	bool signal_thread_runs;
 	atomic_int phase;       /* enum phase */
 	atomic_bool stop;       /* told to end; sources look at it */
+	atomic_bool done;       /* the signal thread has nothing more to wait for */
 	int64_t interrupted_ms; /* signal thread: when the first SIGINT or SIGTERM came; 0: none yet */
 };
 
@@ -266,12 +268,9 @@ static void *signal_main(void *arg)
 {
 	struct program *p = arg;
 	int number;
-	for (;;)
-		if (!sigwait(&p->signals, &number)) {
-			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	while (!sigwait(&p->signals, &number) && !atomic_load(&p->done))
+		if (number != WAKE_SIGNAL)
 			on_signal(p, number);
-			pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-		}
 	return NULL;
 }
 
@@ -283,6 +282,7 @@ static int start_signal_thread(struct program *p)
 	sigaddset(&p->signals, SIGTERM);
 	sigaddset(&p->signals, SIGHUP);
 	sigaddset(&p->signals, SIGUSR1);
+	sigaddset(&p->signals, WAKE_SIGNAL);
 	pthread_sigmask(SIG_BLOCK, &p->signals, NULL);
 	p->signal_thread_runs = !pthread_create(&p->signal_thread, NULL, signal_main, p);
 	if (!p->signal_thread_runs)
@@ -294,7 +294,8 @@ static void end_signal_thread(struct program *p)
 {
 	if (!p->signal_thread_runs)
 		return;
-	pthread_cancel(p->signal_thread);
+	atomic_store(&p->done, true);
+	pthread_kill(p->signal_thread, WAKE_SIGNAL);
 	pthread_join(p->signal_thread, NULL);
 }
 
