@@ -159,14 +159,21 @@ struct mt_counts_table *mt_flow_counts(const struct mt_flow *f)
 	return f->counts;
 }
 
+void mt_flow_drops(const struct mt_flow *f, uint32_t group, uint64_t *dropped, uint64_t *kernel)
+{
+	*dropped = 0;
+	*kernel = UINT64_MAX;
+	if (f && f->drops)
+		f->drops(f->drops_ctx, group, dropped, kernel);
+}
+
 json_t *mt_flow_sources_json(void *flow)
 {
 	const struct mt_flow *f = flow;
 	json_t *list = json_array();
 	for (uint32_t g = 0; g < mt_ifaces_groups(f->ifaces); g++) {
-		uint64_t dropped = 0, kernel = UINT64_MAX;
-		if (f->drops)
-			f->drops(f->drops_ctx, g, &dropped, &kernel);
+		uint64_t dropped, kernel;
+		mt_flow_drops(f, g, &dropped, &kernel);
 		for (uint32_t i = 0; i < mt_ifaces_count(f->ifaces); i++)
 			if (mt_ifaces_get(f->ifaces, i)->group == g)
 				dropped += mt_counts_of(f->counts, i).dropped;

@@ -64,6 +64,8 @@ json_t *mt_flow_sources_json(void *flow);
 /* What sources lost before their packets reached us; set by the pipeline, any thread. */
 typedef void mt_source_drops_fn(void *ctx, uint32_t group, uint64_t *dropped, uint64_t *kernel);
 void mt_flow_set_drops(struct mt_flow *f, mt_source_drops_fn *fn, void *ctx);
+/* The same for others to ask; f may be NULL (nothing is known then). */
+void mt_flow_drops(const struct mt_flow *f, uint32_t group, uint64_t *dropped, uint64_t *kernel);
 /* For outputs: hooks and counters they are opened with. */
 const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f);
 const struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f);

@@ -163,7 +163,7 @@ static void show_progress(struct program *p, struct mt_progress *progress)
 	progress->dropped = seen.dropped;
 	for (uint32_t g = 0; p->options.any_live && g < mt_ifaces_groups(p->ifaces); g++) {
 		uint64_t lost, kernel;
-		mt_run_drops(p->run, g, &lost, &kernel);
+		mt_flow_drops(p->flow, g, &lost, &kernel);
 		progress->dropped += lost + (kernel == UINT64_MAX ? 0 : kernel);
 	}
 	mt_run_progress(p->run, &progress->bytes_done, &progress->bytes_total);
@@ -207,7 +207,7 @@ static void supervise(struct program *p)
 static void print_json(struct program *p, struct mt_script *script, int status)
 {
 	FILE *out = mt_options_packets_on_stdout(&p->options) ? stderr : stdout;
-	json_t *o = mt_report_all(p->flow, p->ifaces, p->run, script, status);
+	json_t *o = mt_report_all(p->flow, p->ifaces, script, status);
 	json_dumpf(o, out, JSON_INDENT(2));
 	fputc('\n', out);
 	fflush(out);
@@ -347,15 +347,15 @@ static int finish(struct program *p)
 {
 	mt_run_join(p->run);
 	atomic_store(&p->phase, PHASE_ENDING);
-	json_t *totals = mt_report_totals(p->flow, p->ifaces, p->run);
-	json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
+	json_t *totals = mt_report_totals(p->flow, p->ifaces);
+	json_t *sources = mt_report_sources(p->flow, p->ifaces);
 	if (p->script) {
 		add_duration(totals);
 		mt_flow_stop(p->flow, totals, sources);
 	}
 	warn_of_losses(p, totals);
 	if (p->options.verbosity)
-		mt_report_print(p->flow, p->ifaces, p->run);
+		mt_report_print(p->flow, p->ifaces);
 	int status = exit_status(p, totals);
 	json_decref(totals);
 	json_decref(sources);
@@ -387,10 +387,13 @@ static int run(struct program *p)
 		return MT_STATUS_USAGE;
 	}
 	p->flow = mt_flow_new(&p->options, p->ifaces, p->script);
-	if (!p->flow || open_outputs(p))
+	if (!p->flow)
+		return MT_STATUS_USAGE;
+	mt_flow_set_drops(p->flow, mt_run_drops, p->run);
+	if (open_outputs(p))
 		return MT_STATUS_USAGE;
 	if (p->script) {
-		json_t *sources = mt_report_sources(p->flow, p->ifaces, p->run);
+		json_t *sources = mt_report_sources(p->flow, p->ifaces);
 		int r = mt_flow_start(p->flow, sources);
 		json_decref(sources);
 		if (r)

@@ -272,7 +272,7 @@ static void serve_requests(struct mt_run *run)
 	if (atomic_exchange(&run->want_rotate, false))
 		mt_flow_rotate(run->flow);
 	if (atomic_exchange(&run->want_stats, false))
-		mt_report_print(run->flow, run->ifaces, run);
+		mt_report_print(run->flow, run->ifaces);
 }
 
 static void *hooks_main(void *arg)
@@ -310,7 +310,6 @@ static void *hooks_main(void *arg)
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
 {
 	run->flow = flow;
-	mt_flow_set_drops(flow, mt_run_drops, run);
 	if (pthread_create(&run->hooks, NULL, hooks_main, run))
 		return mt_err_set(err, "the hook thread could not be started");
 	run->hooks_started = true;

@@ -67,15 +67,7 @@ static void add_name(json_t *list, const char *name)
 	json_array_append_new(list, json_string(name));
 }
 
-static void drops(struct mt_run *run, uint32_t group, uint64_t *lost, uint64_t *kernel)
-{
-	*lost = 0;
-	*kernel = UINT64_MAX;
-	if (run)
-		mt_run_drops(run, group, lost, kernel);
-}
-
-json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run)
+json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *ifaces)
 {
 	json_t *list = json_array();
 	uint32_t groups = mt_ifaces_groups(ifaces), n = mt_ifaces_count(ifaces);
@@ -98,20 +90,20 @@ json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *if
 	}
 	for (uint32_t g = 0; g < groups; g++) {
 		uint64_t lost, kernel;
-		drops(run, g, &lost, &kernel);
+		mt_flow_drops(flow, g, &lost, &kernel);
 		set_counts(json_array_get(list, g), &sums[g], lost, kernel);
 	}
 	free(sums);
 	return list;
 }
 
-json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run)
+json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces)
 {
 	struct mt_counts sum = flow ? mt_counts_total(mt_flow_counts(flow)) : mt_counts_zero();
 	uint64_t lost = 0, kernel = UINT64_MAX;
 	for (uint32_t g = 0; g < mt_ifaces_groups(ifaces); g++) {
 		uint64_t l, k;
-		drops(run, g, &l, &k);
+		mt_flow_drops(flow, g, &l, &k);
 		lost += l;
 		if (k != UINT64_MAX)
 			kernel = (kernel == UINT64_MAX ? 0 : kernel) + k;
@@ -125,11 +117,11 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 	return o;
 }
 
-json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run,
-                      struct mt_script *script, int status)
+json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_script *script,
+                      int status)
 {
-	json_t *o = mt_report_totals(flow, ifaces, run);
-	json_object_set_new(o, "sources", mt_report_sources(flow, ifaces, run));
+	json_t *o = mt_report_totals(flow, ifaces);
+	json_object_set_new(o, "sources", mt_report_sources(flow, ifaces));
 	json_t *outputs = json_array(), *segments = json_array();
 	for (unsigned v = 0; flow && v < mt_flow_outputs(flow); v++) {
 		const struct mt_output *out = mt_flow_output(flow, v);
@@ -173,9 +165,9 @@ static void print_line(const char *name, const json_t *o)
 	mt_log_info(0, "%s", line);
 }
 
-void mt_report_print(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run)
+void mt_report_print(const struct mt_flow *flow, const struct mt_ifaces *ifaces)
 {
-	json_t *sources = mt_report_sources(flow, ifaces, run), *totals = mt_report_totals(flow, ifaces, run);
+	json_t *sources = mt_report_sources(flow, ifaces), *totals = mt_report_totals(flow, ifaces);
 	size_t i;
 	json_t *o;
 	json_array_foreach(sources, i, o)

@@ -11,19 +11,18 @@
 
 #include "flow.h"
 #include "iface.h"
-#include "pipeline.h"
 #include "script.h"
 
 /* An array with one object a source group; new reference. */
-json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run);
+json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
 /* Totals: packets bytes kept … linktypes; new reference. */
-json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run);
-/* The object of --json; flow, run and script may be NULL (a run that did not start).  New reference. */
-json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run,
-                      struct mt_script *script, int status);
+json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
+/* The object of --json; flow and script may be NULL (a run that did not start).  New reference. */
+json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_script *script,
+                      int status);
 /* Did the run lose packets: by our buffers, by outputs, in the kernel? */
 bool mt_report_lossy(const json_t *totals);
 /* Statistics as text on standard error: SIGUSR1, and the end of a run with -v. */
-void mt_report_print(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_run *run);
+void mt_report_print(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
 
 #endif
