@@ -339,6 +339,17 @@ describe("regression", function()
     local EATS = [[local hoard = {} return { on_error = "%s", on_packet = function(p)
       for i = 1, 1000 do hoard[#hoard + 1] = ("x"):rep(%d) .. p.sport .. " " .. i end end }]]
 
+    for _, length in ipairs { 10, 1000 } do
+      it("by strings of " .. length .. " bytes is switched off, and with on_error = keep all packets are kept", function()
+        make(3000, 0.001)
+        t.write("s.lua", EATS:format("keep", length))
+        local r = json("moontap --json -o out.pcap --script-memory 32M -l ./s.lua in.pcap", 4)
+        assert.equal(3000, r.kept)
+        assert.is_true(r.script_bypassed > 2000 and r.script_bypassed <= 3000)
+        assert.same(t.packets("in.pcap"), t.packets("out.pcap"))
+      end)
+    end
+
     it("is switched off, and with on_error = drop the rest is dropped", function()
       make(3000, 0.001)
       t.write("s.lua", EATS:format("drop", 1000))

@@ -261,6 +261,8 @@ static void push_settings(struct mt_script *s, const char *extra)
 	set_flag(L, "print_to_stderr", o->json || mt_options_packets_on_stdout(o));
 	lua_pushnumber(L, (lua_Number)o->script_errors);
 	lua_setfield(L, -2, "max_errors");
+	lua_pushnumber(L, (lua_Number)o->script_memory);
+	lua_setfield(L, -2, "memory");
 	lua_pushstring(L, MT_VERSION);
 	lua_setfield(L, -2, "version");
 	if (o->on_script_error != MT_RULE_DEFAULT) {

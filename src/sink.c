@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 
 enum {
 	POLL_MS = 200,
+	DRAIN_MS = 5,            /* between two looks whether a command has read everything */
 	STUCK_MS = 3000,         /* after an interrupt, a command that takes nothing for so long is ended */
 	PIPE_BYTES = 1024 * 1024 /* asked for, not insisted on */
 };
@@ -308,6 +310,21 @@ int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)
 	return send_block(s, MT_CODEC_FLUSH, err);
 }
 
+/* Has the command read all that is in the pipe?  Waits until it has, or has gone. */
+static bool all_read(struct mt_sink *s)
+{
+	for (;;) {
+		int left = 0;
+		struct pollfd pfd = {.fd = s->fd};
+		if (ioctl(s->fd, FIONREAD, &left) || !left)
+			return true;
+		if (poll(&pfd, 1, DRAIN_MS) > 0 && pfd.revents & POLLERR)
+			return ioctl(s->fd, FIONREAD, &left) || !left;
+		if (s->config.interrupted && atomic_load(s->config.interrupted))
+			return true; /* end_command gives it some time, then ends it */
+	}
+}
+
 /* Close the pipe, wait for the command.  0, or -1 if it failed. */
 static int end_command(struct mt_sink *s, struct mt_err *err)
 {
@@ -356,8 +373,14 @@ static int close_file(struct mt_sink *s, struct mt_sink_result *result, struct m
 	int rc = 0, fd = s->file_fd >= 0 ? s->file_fd : s->fd;
 	struct stat st;
 	if (s->file_fd >= 0) {
+		bool whole = s->discard || all_read(s);
 		close(s->fd); /* end of file for the command */
 		rc = end_command(s, err);
+		if (!rc && !whole) {
+			s->command_failed = true;
+			rc = mt_err_set(err, "%s: the command \"%s\" ended before it had read everything",
+			                s->path, s->config.pipeout);
+		}
 	}
 	result->command_failed = s->command_failed;
 	result->file_bytes = !fstat(fd, &st) && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : s->written;

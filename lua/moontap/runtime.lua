@@ -24,7 +24,6 @@ local STOP, FAIL = C.MT_ACTION_STOP, C.MT_ACTION_FAIL
 local FOREVER = 0x7fffffffffffffffLL
 local UNSET = -0x7fffffffffffffffLL
 local MANY_INTERVALS = 1000
-local ERROR_SLACK = 8388608 -- bytes
 
 local st          -- struct mt_hook_state *
 local settings    -- from C: see script.c
@@ -70,18 +69,22 @@ end
 local rebuild
 
 -- What xpcall gave back: running out of memory comes as a bare string, past the handler.  To deal
--- with it takes some memory too.
+-- with it takes some memory too: up to as much again, since LuaJIT may double a table in one piece.
 local function as_error(why)
   if type(why) ~= "string" then
     return why -- a table from on_raise, or EXIT
   end
-  st.slack = ERROR_SLACK
+  st.slack = settings.memory
   return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
 end
 
 -- A script that was switched off for errors still prints at the end what it has found until then.
 local function switch_off(script)
   script.off = true
+  -- The loop that is being left still stands on the stack: it must not hold on to the hooks.
+  for _, stage in ipairs(stages) do
+    stage.run, stage.intervals = nil, nil
+  end
   C.mt_script_log(1, ("script %s: switched off after %d error(s); its packets are %s"):format(script.label,
     script.errors, script.rule == "drop" and "dropped" or "kept"))
   rebuild()
@@ -373,9 +376,9 @@ jit.off(run_stage)
 --- The stream clock went on to st.clock_ns without packets.
 -- @treturn boolean false: a script failed and its rule is stop
 function M.tick()
-  for _, stage in ipairs(stages) do
-    while stage.due[0] <= st.clock_ns and stage.due[0] ~= FOREVER do
-      local ok, why = xpcall(stage.intervals, on_raise, st.clock_ns)
+  for k = 1, #stages do -- by index: switching a script off makes new stages
+    while stages[k].due[0] <= st.clock_ns and stages[k].due[0] ~= FOREVER do
+      local ok, why = xpcall(stages[k].intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
         return true
       elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why), "") then
