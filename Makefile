@@ -14,6 +14,8 @@ BUILD   ?= build
 PROGRAM ?= moontap
 VERSION := 0.1.0
 EXTRA   ?=
+# make Q= shows the commands
+Q       ?= @
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 CFLAGS ?= -O2 -g
@@ -41,7 +43,8 @@ help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
 $(PROGRAM): $(OBJ) $(LUAOBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(CONFIG_LIBS) -lm -ldl
 	ln -sf $(notdir $@) $(dir $@)mtracecap
 
 # Flags that were given once hold for later calls of make; others mean probing and building afresh.
@@ -57,7 +60,8 @@ $(BUILD)/config.mk: .ci/probe
 	@CONFIG_FOR='$(flags)' CC='$(CC)' LUAJIT='$(LUAJIT)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' .ci/probe > $@.tmp && mv $@.tmp $@
 
 $(BUILD)/%.o: src/%.c $(BUILD)/config.mk
-	$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '  CC   $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # src/abi.h as one ffi.cdef: no preprocessor lines, no export marks.
 $(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
@@ -65,11 +69,11 @@ $(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
 $(BUILD)/lua/moontap.recipe_list.lua: $(RECIPES) $(BUILD)/config.mk
 	@echo 'return { $(RECIPES:scripts/%.lua="%",) }' > $@
 $(BUILD)/lua/moontap.%.o: $(BUILD)/lua/moontap.%.lua
-	$(LUAJIT) -bg -n moontap.$* $< $@
+	$(Q)$(LUAJIT) -bg -n moontap.$* $< $@
 $(BUILD)/lua/moontap.%.o: lua/moontap/%.lua $(BUILD)/config.mk
-	$(LUAJIT) -bg -n moontap.$* $< $@
+	$(Q)$(LUAJIT) -bg -n moontap.$* $< $@
 $(BUILD)/lua/recipes.%.o: scripts/%.lua $(BUILD)/config.mk
-	$(LUAJIT) -bg -n recipes.$* $< $@
+	$(Q)$(LUAJIT) -bg -n recipes.$* $< $@
 
 -include $(OBJ:.o=.d)
 

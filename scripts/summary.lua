@@ -15,6 +15,7 @@ local format = require "moontap.format"
 local NOT_IP = 1000 -- keys: an IP protocol, or this plus an Ethernet type
 local MAX_SOURCES = 20 -- lines of the table of sources
 local packets, bytes = {}, {}
+local seen, captured, origin, first, last = 0, 0, nil, 0, 0 -- first and last: nanoseconds since origin
 
 local function protocols()
   local list, total = moontap.list(), 0
@@ -28,18 +29,19 @@ local function protocols()
 end
 
 local function print_totals(stats, sources, wire_bytes)
-  local count, seconds = format.count, stats.duration or 0
-  print(("packets     %s in %d source%s"):format(count(stats.packets), sources, sources == 1 and "" or "s"))
+  local count, seconds = format.count, (last - first) / 1e9
+  print(("packets     %s in %d source%s"):format(count(seen), sources, sources == 1 and "" or "s"))
+  if seen < stats.packets then print(("of          %s that were read"):format(count(stats.packets))) end
   print(("bytes       %s on the wire (%s), %s captured"):format(count(wire_bytes), format.bytes(wire_bytes),
-    count(stats.bytes)))
-  if stats.packets > 0 then
-    print("first       " .. format.time(stats.first_ts or stats.first_ns))
-    print("last        " .. format.time(stats.last_ts or stats.last_ns))
+    count(captured)))
+  if seen > 0 then
+    print("first       " .. format.time(origin + first))
+    print("last        " .. format.time(origin + last))
     print("duration    " .. format.duration(seconds))
   end
   if seconds > 0 then
     local bits = format.bitrate(8 * wire_bytes / seconds)
-    print(("rate        %s packets/s, %s"):format(count(stats.packets / seconds), bits))
+    print(("rate        %s packets/s, %s"):format(count(seen / seconds), bits))
   end
   print("link types  " .. (#stats.linktypes > 0 and format.linktypes(stats.linktypes) or "none"))
   print("disorder    " .. count(stats.disorder))
@@ -59,7 +61,10 @@ end
 return {
   summary = "packets, bytes, time span and rate, per source and per protocol",
   on_packet = function(p)
-    local key = p.is_ip and p.proto or NOT_IP + p.ethertype
+    local key, t = p.is_ip and p.proto or NOT_IP + p.ethertype, p.t
+    if seen == 0 then origin, first, last = p.ts_ns - t, t, t end
+    if t < first then first = t elseif t > last then last = t end
+    seen, captured = seen + 1, captured + p.caplen
     packets[key] = (packets[key] or 0) + 1
     bytes[key] = (bytes[key] or 0) + p.wirelen
   end,

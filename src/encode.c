@@ -54,6 +54,12 @@ static void say_refused(const struct mt_encoder *e, const struct mt_packet *p, e
 			            "(--format pcapng takes them)",
 			            path, p->linktype, format);
 		break;
+	case MT_REFUSED_DIGITS:
+		mt_log_warn(
+		        "%s: begun with microseconds as its sources were, but a packet has the time %s; all of "
+		        "that kind are dropped (--format pcapng takes them)",
+		        path, mt_format_time_utc(p->ts_ns, text));
+		break;
 	case MT_REFUSED_TIME:
 		mt_log_warn(
 		        "%s: a packet with the time %s can not be written as %s, which takes %s; all of that "

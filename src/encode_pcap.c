@@ -52,6 +52,8 @@ static inline enum mt_refusal check(const struct mt_encoder *e, const struct mt_
 {
 	if (p->linktype != e->linktype && e->linktype != 0xffff)
 		return MT_REFUSED_LINKTYPE;
+	if (e->config->refuse_finer && p->ts_ns % 1000)
+		return MT_REFUSED_DIGITS;
 	/* a negative time is a huge number of seconds here */
 	return (uint64_t)p->ts_ns / 1000000000 > UINT32_MAX ? MT_REFUSED_TIME : MT_REFUSALS;
 }

@@ -47,7 +47,8 @@ struct mt_parser {
 	const char *label;       /* of the source, for warnings; borrowed */
 	uint64_t packets;        /* parsed so far: the next one is number packets + 1 */
 	uint16_t first_linktype; /* of the first interface; 0xffff: none described yet */
-	bool microseconds;       /* a pcap file with microsecond stamps */
+	bool microseconds;       /* times are whole microseconds, as far as is known */
+	bool finer_may_come;     /* pcapng: an interface still to come may have finer ones */
 	/* Losses that this parser added to interfaces, so that they can be taken back when the
 	 * file is read again from its start; no longer noted once it can not be. */
 	struct mt_parser_loss {

@@ -56,6 +56,7 @@ struct pcapng {
 	struct interface *interfaces; /* of the section */
 	uint32_t n_interfaces, room;
 	uint32_t warned_version;
+	bool described; /* an interface was, in any section */
 };
 
 /* One block, whole and checked. */
@@ -232,7 +233,10 @@ static int parse_interface(struct pcapng *f, const struct block *b, struct mt_er
 		struct mt_iface *entry = mt_parser_add_iface(&f->base, f->n_interfaces, i.linktype, i.snaplen,
 		                                             name, description, err);
 		if (entry) {
+			bool whole = i.unit == TIME_MULTIPLY && i.factor % 1000 == 0;
 			i.id = entry->id;
+			f->base.microseconds = whole && (f->base.microseconds || !f->described);
+			f->base.finer_may_come = f->described = true;
 			f->interfaces[f->n_interfaces++] = i;
 		} else {
 			result = -1;

@@ -112,10 +112,12 @@ static int settle_output(struct program *p, struct mt_output_config *c)
 		c->format = links.n > 1 ? MT_FORMAT_PCAPNG : MT_FORMAT_PCAP;
 	if (c->format == MT_FORMAT_PCAP && links.n > 1)
 		return refuse_mixed(c, &links);
-	if (!p->options.as_mtracecap)
-		c->microseconds = mt_run_microseconds(p->run);
+	if (!p->options.as_mtracecap) {
+		bool sure;
+		c->microseconds = mt_run_microseconds(p->run, &sure);
+		c->refuse_finer = c->microseconds && !sure;
+	}
 	c->linktype = links.n ? links.linktype[0] : 0xffff;
-	c->snaplen = p->options.snaplen;
 	c->segment.live = p->options.any_live;
 	c->segment.run_id = p->run_id;
 	return 0;
@@ -256,8 +258,11 @@ static void on_signal(struct program *p, int number)
 	}
 	if (number != SIGHUP && p->interrupted_ms && now - p->interrupted_ms >= SAME_SIGNAL_MS)
 		end_at_once(p);
-	if (number != SIGHUP && !p->interrupted_ms)
+	if (number != SIGHUP && !p->interrupted_ms) {
 		p->interrupted_ms = now;
+		if (isatty(STDERR_FILENO))
+			mt_log_info(0, "ending; interrupt again to end at once");
+	}
 	atomic_store(&p->stop, true);
 	if (running)
 		interrupt_outputs(p);
@@ -416,9 +421,11 @@ static int clean_up(struct program *p, int status)
 	mt_ifaces_free(p->ifaces);
 	mt_options_clear(&p->options);
 	/* What a script printed must have arrived. */
-	if (fflush(stdout) || ferror(stdout))
-		return status ? status : MT_STATUS_OUTPUT;
-	return status;
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	mt_log_error("can not write standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+	return status == MT_STATUS_USAGE ? status : MT_STATUS_OUTPUT;
 }
 
 static int command(struct program *p)

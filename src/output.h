@@ -52,6 +52,7 @@ struct mt_output_config {
 	bool segmented;        /* -B */
 	enum mt_format format; /* not MT_FORMAT_AUTO */
 	bool microseconds;     /* pcap: write microsecond stamps */
+	bool refuse_finer;     /* … and no packet whose time would lose digits by that */
 	uint16_t
 	        linktype; /* pcap: of the file header; 0xffff: of the first packet, Ethernet if there is none */
 	enum mt_codec_id codec;

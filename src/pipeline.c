@@ -177,11 +177,14 @@ struct mt_link_summary mt_run_links(const struct mt_run *run)
 	return links;
 }
 
-bool mt_run_microseconds(const struct mt_run *run)
+bool mt_run_microseconds(const struct mt_run *run, bool *sure)
 {
-	for (unsigned i = 0; i < run->n; i++)
+	*sure = true;
+	for (unsigned i = 0; i < run->n; i++) {
+		*sure = *sure && !run->sources[i]->finer_may_come;
 		if (!run->sources[i]->microseconds || run->sources[i]->spec.offset_ns % 1000)
 			return false;
+	}
 	return true;
 }
 

@@ -36,8 +36,8 @@ struct mt_link_summary {
 	const char *source[2];
 };
 struct mt_link_summary mt_run_links(const struct mt_run *run);
-/* Is every source a capture file with microsecond stamps? */
-bool mt_run_microseconds(const struct mt_run *run);
+/* Are all times whole microseconds, as far as is known?  *sure: nothing finer can come. */
+bool mt_run_microseconds(const struct mt_run *run, bool *sure);
 
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);

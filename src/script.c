@@ -376,6 +376,7 @@ void mt_script_batch(struct mt_script *s)
 	push_function(s, "batch");
 	if (!call(s, 0, 0))
 		s->state->action = MT_ACTION_FAIL;
+	s->state->generation++; /* no packet outlives the call */
 	if (s->state->action == MT_ACTION_FAIL)
 		s->failed = true;
 }

@@ -113,7 +113,8 @@ struct mt_source {
 	uint64_t file_bytes;      /* size of a regular file; 0 unknown */
 	uint64_t bytes_read;      /* of the file as stored, for the progress bar */
 	uint64_t dropped;         /* live: packets that no buffer was left for */
-	bool microseconds;        /* a pcap file with microsecond stamps */
+	bool microseconds;        /* times are whole microseconds, as far as is known */
+	bool finer_may_come;      /* but that may change (pcapng) */
 	bool parkable;            /* a regular file: may be closed and opened again */
 	int kept_fd;              /* the file, to be opened again by; -1: by its name; owned */
 	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */

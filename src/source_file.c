@@ -272,6 +272,7 @@ static void file_facts(struct mt_source *s)
 	struct file *f = s->impl;
 	s->first_linktype = f->format->first_linktype;
 	s->microseconds = f->format->microseconds;
+	s->finer_may_come = f->format->finer_may_come;
 	s->file_bytes = mt_stream_size(f->stream);
 	s->parkable = mt_stream_is_regular(f->stream) && !s->spec.follow && strcmp(s->spec.target, "-") != 0;
 }
@@ -306,6 +307,7 @@ static enum mt_read file_fill(struct mt_source *s, struct mt_err *err)
 		if (result == MT_PARSE_ERROR)
 			keep_error(f, err);
 		s->first_linktype = f->format->first_linktype;
+		s->microseconds = f->format->microseconds;
 		if (s->run_n)
 			return MT_OK;
 		if (result == MT_PARSE_ERROR)

@@ -5,6 +5,7 @@
 -- below; an unknown key is refused by name, because a misspelt hook would silently do nothing.
 -- @module moontap.loader
 
+local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -278,6 +279,17 @@ function M.load(word, recipes)
   }
 end
 
+-- In an expression `dport` for `p.dport` would be nil and drop everything without a word.
+local EXPRESSION = {
+  __index = function(_, name)
+    local value = _G[name]
+    if value == nil and packet.fields[name] then
+      error(("'%s' is not set: did you mean p.%s?"):format(name, name), 2)
+    end
+    return value
+  end,
+}
+
 --- A script from the text of -e: the packet is kept if the expression is true.
 -- @tparam string expression
 -- @treturn table script
@@ -292,7 +304,7 @@ function M.expression(expression)
   if not chunk then
     fail("-e '%s': %s", expression, (why:gsub("^%-e:%d+: ", "")))
   end
-  setfenv(chunk, environment())
+  setfenv(chunk, setmetatable({}, EXPRESSION))
   return { name = "-e", label = "-e", expression = true, args = {}, hooks = { on_packet = chunk } }
 end
 

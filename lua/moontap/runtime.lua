@@ -194,6 +194,7 @@ end
 local function intervals_for(places, due)
   return function(ts)
     local soonest = FOREVER
+    st.generation = st.generation + 1 -- no packet outlives its hook
     for _, place in ipairs(places) do
       local script = scripts[place]
       if script.hooks.on_interval and not script.off then
