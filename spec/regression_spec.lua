@@ -391,3 +391,52 @@ describe("regression", function()
     t.refuses("moontap -l ./s.lua f/web.pcap", 4, "./s.lua:3: ", "u8")
   end)
 end)
+
+describe("what a newcomer met", function()
+  before_each(t.fresh)
+  after_each(t.clean)
+
+  it("a packet kept for on_interval or on_stop is gone there", function()
+    for _, hook in ipairs { "on_stop = function() print(kept.src) end", "interval = 0.2, on_interval = function() print(kept.src) end" } do
+      t.write("s.lua", "local kept return { on_packet = function(p) kept = p end, " .. hook .. " }")
+      local r = t.run("moontap -l ./s.lua f/web.pcap", 4)
+      assert.is_truthy(r.err:find("this packet is gone", 1, true), r.err)
+      assert.equal("", r.out)
+    end
+  end)
+
+  it("a pcapng file of whole microseconds beside µs pcap gives µs pcap", function()
+    t.run("editcap -F pcapng f/web.pcap us.pcapng")
+    t.run("moontap -o out.pcap us.pcapng f/vlan.pcap")
+    assert.equal("\xd4\xc3\xb2\xa1", t.read("out.pcap"):sub(1, 4))
+    t.run("moontap -o ns.pcap f/two-interfaces.pcapng f/vlan.pcap")
+    assert.equal("\x4d\x3c\xb2\xa1", t.read("ns.pcap"):sub(1, 4))
+  end)
+
+  it("a finer time that comes later is refused and counted, not cut", function()
+    local first = c.section("le") .. c.interface("le", { tsresol = 6 })
+    for i = 1, 3000 do
+      first = first .. c.enhanced("le", 0, 1000000 + i, c.udp { id = i })
+    end
+    t.write("x.pcapng", first .. c.interface("le", { tsresol = 9 })
+      .. c.enhanced("le", 1, 5000000123, c.udp { id = 7 }))
+    local r = t.json("moontap --json -o out.pcap x.pcapng", 3)
+    assert.equal(3000, r.kept)
+    assert.equal(1, r.dropped)
+  end)
+
+  it("the summary is of the packets that passed, and says how many were read", function()
+    local out = t.run("moontap -F udp f/web.pcap").out
+    assert.is_truthy(out:find("packets     44 in 1 source\nof          169 that were read", 1, true), out)
+  end)
+
+  it("a full standard output is reported", function()
+    local r = t.run("moontap f/web.pcap >/dev/full", 3)
+    assert.is_truthy(r.err:find("standard output", 1, true), r.err)
+  end)
+
+  it("a field without p. in an expression is an error that says so", function()
+    local r = t.run("moontap -e 'dport == 53' f/web.pcap", 4)
+    assert.is_truthy(r.err:find("p.dport", 1, true), r.err)
+  end)
+end)
