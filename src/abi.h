@@ -98,7 +98,6 @@ struct mt_batch {
 	uint32_t decoded; /* 1 when decode[0..n-1] is filled in */
 	uint32_t bytes;   /* sum of caplen */
 	uint32_t last;    /* 1: the stream ends after this batch */
-	int64_t clock_ns; /* live and silent: the stream clock has reached this; else INT64_MIN */
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
 };

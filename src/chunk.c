@@ -106,11 +106,6 @@ void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq)
 		collect_orphans(pool);
 }
 
-uint64_t mt_chunks_batch(const struct mt_chunks *pool)
-{
-	return pool->batch;
-}
-
 void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq)
 {
 	atomic_store_explicit(&pool->released, batch_seq, memory_order_release);

@@ -29,7 +29,6 @@ void mt_chunks_free(struct mt_chunks *pool);
 void mt_chunks_expect(struct mt_chunks *pool, unsigned sources);
 /* The batch being filled; reading thread. */
 void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq);
-uint64_t mt_chunks_batch(const struct mt_chunks *pool);
 /* All batches up to batch_seq are done with; any thread. */
 void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq);
 uint64_t mt_chunks_released(const struct mt_chunks *pool);

@@ -17,11 +17,6 @@ void mt_log_set_verbosity(int level)
 	verbosity = level;
 }
 
-int mt_log_verbosity(void)
-{
-	return verbosity;
-}
-
 static void write_all(const char *text, size_t len)
 {
 	while (len) {

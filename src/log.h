@@ -10,7 +10,6 @@
 
 /* How much is said: 0 errors, warnings and notes, 1 with -v, 2 with -vv. */
 void mt_log_set_verbosity(int level);
-int mt_log_verbosity(void);
 /* "moontap: TEXT" on standard error. */
 void mt_log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "moontap: warning: TEXT". */

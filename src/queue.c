@@ -120,7 +120,6 @@ struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms)
 	struct mt_batch *b = *slot;
 	b->seq = seq;
 	b->n = b->decoded = b->bytes = b->last = 0;
-	b->clock_ns = INT64_MIN;
 	return b;
 }
 

@@ -115,11 +115,6 @@ bool mt_sink_settled(const struct mt_sink *s)
 	return !s->codec_holds;
 }
 
-bool mt_sink_active(const struct mt_sink *s)
-{
-	return s->fd >= 0;
-}
-
 bool mt_sink_command_failed(const struct mt_sink *s)
 {
 	return s->command_failed;

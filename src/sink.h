@@ -69,8 +69,6 @@ bool mt_sink_dropped(struct mt_sink *s);
 uint64_t mt_sink_survivors(const struct mt_sink *s);
 /* Everything that was pushed can be read from the file: no codec holds on to some of it. */
 bool mt_sink_settled(const struct mt_sink *s);
-/* A file is open. */
-bool mt_sink_active(const struct mt_sink *s);
 /* The last failure was the pipe command's, not the file's. */
 bool mt_sink_command_failed(const struct mt_sink *s);
 

@@ -13,7 +13,6 @@
 
 #include "filter.h"
 #include "log.h"
-#include "units.h"
 
 enum { LINK_ETHERNET = 1 };
 
@@ -169,8 +168,6 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
 	if (s->touched)
 		touch_packets(s);
 	mark_disorder(s);
-	if (s->spec.live)
-		s->arrived_ms = mt_monotonic_ms();
 	return MT_OK;
 }
 

@@ -96,7 +96,6 @@ struct mt_source {
 	int wait_ms;             /* after MT_WAIT without a descriptor: try again after this long */
 	bool has_first;          /* a parked file: it has packets, the first at first_ns */
 	int64_t first_ns;
-	int64_t arrived_ms; /* monotonic time when the run was filled (live only, else 0) */
 
 	/* the backend's side */
 	const struct mt_source_ops *ops;

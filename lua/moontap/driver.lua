@@ -295,7 +295,7 @@ function M.stages(S, scripts, intervals_for)
     local text = M.loop_text(scripts, places, ask, any)
     local run = assert(loadstring(text, "=moontap.loop"))(S, C, packet.handle, bit.band, bit.bor, match, S.route,
       intervals, scripts, due, S.segment)
-    stages[#stages + 1] = { run = run, places = places, due = due, intervals = intervals, text = text }
+    stages[#stages + 1] = { run = run, places = places, due = due, intervals = intervals }
     places = {}
   end
 

@@ -22,7 +22,6 @@ local handle_t = ffi.typeof "struct mt_packet_handle"
 local copy_t -- below
 local band = bit.band
 local from_ipv4, from_ipv6 = address.from_ipv4, address.from_ipv6
-local NO_OFFSET = 0xffff
 
 local state -- struct mt_hook_state *, set once by M.attach
 
@@ -330,6 +329,5 @@ end
 M.handle = handle_t
 M.fields = getters
 M.methods = methods
-M.NO_OFFSET = NO_OFFSET
 
 return M

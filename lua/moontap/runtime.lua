@@ -613,16 +613,6 @@ function M.any_keep()
   return false
 end
 
---- Source text of the generated loops, for the specs.
--- @treturn table of strings
-function M.loops()
-  local texts = {}
-  for _, stage in ipairs(stages) do
-    texts[#texts + 1] = stage.text
-  end
-  return texts
-end
-
 --- Names and summaries of the recipes that are built in.
 -- @treturn string lines
 function M.list_recipes()
