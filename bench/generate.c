@@ -4,8 +4,9 @@
  *
  *   generate --packets 10000000 --files 4 --dir /dev/shm/bench
  *
- * Ethernet with IPv4 or IPv6 and TCP or UDP, all lengths and checksums right for the whole
- * packet even when less of it is captured; 1 to 2 µs apart.  The same options give the same bytes.
+ * Ethernet, with a VLAN tag or without, IPv4 or IPv6, TCP or UDP; all lengths and checksums right for
+ * the whole packet even when less of it is captured; 1 to 2 µs apart.  The shares of tags and of IPv6
+ * are of the flows.  The same options give the same bytes.
  * 10 million packets of 64 captured bytes take about 2 seconds.
  */
 #include <errno.h>
@@ -21,8 +22,9 @@
 enum {
 	BUFFER = 1 << 18, /* bytes written at once */
 	POOL = 1 << 15,   /* random bytes that payload is taken from, even */
-	MAX_FRAME = 1514,
-	SMALL_MIN = 74, /* small frames have 74 to 86 bytes, room for every header; large ones 1514 */
+	VLAN_TAG = 4,
+	MAX_FRAME = 1514, /* without the tag */
+	SMALL_MIN = 74,   /* small frames have 74 to 86 bytes, room for every header; large ones 1514 */
 	SMALL_SPREAD = 13,
 	SMALL_MEAN = 80,
 	RECORD_HEADER = 16,
@@ -30,7 +32,7 @@ enum {
 };
 
 struct options {
-	uint64_t packets, files, snaplen, mean_size, flows, seed;
+	uint64_t packets, files, snaplen, mean_size, flows, seed, vlan_percent, ipv6_percent;
 	const char *dir;
 	bool random_order, ns;
 };
@@ -167,19 +169,47 @@ static size_t make_transport(uint8_t *p, uint64_t flow, bool tcp, size_t len, bo
 	return header;
 }
 
-/* A frame of wire_len bytes of a random flow, of which the first cap_len are stored at p. */
-static void make_frame(uint8_t *p, const struct options *o, size_t wire_len, size_t cap_len)
+/* What a packet is before its bytes are made. */
+struct packet {
+	uint64_t flow, random;
+	bool tagged, v6, tcp, reply;
+	size_t wire_len;
+};
+
+/* A packet of a random flow, with len bytes and a tag if its flow has one. */
+static struct packet choose_packet(const struct options *o, size_t len)
 {
 	uint64_t r = next_random(), flow = scramble(r % o->flows ^ o->seed << 32);
-	bool v6 = flow >> 60 < 3, tcp = (flow & 7) < 4 || (flow & 7) > 5, reply = r >> 63;
-	size_t at = (r >> 32) % POOL & ~(size_t)1;
-	uint8_t head[14 + 40 + 20];
+	struct packet p = {.flow = flow, .random = r, .reply = r >> 63, .wire_len = len};
 
-	memcpy(head, reply ? "\2\0\0\0\0\1\2\0\0\0\0\2" : "\2\0\0\0\0\2\2\0\0\0\0\1", 12);
-	put16(head + 12, v6 ? 0x86dd : 0x0800);
-	size_t n = 14 + make_ip(head + 14, flow, v6, tcp, wire_len - 14, reply);
-	uint32_t pseudo = v6 ? sum_words(head + 22, 32) : sum_words(head + 26, 8);
-	n += make_transport(head + n, flow, tcp, wire_len - n, reply, pseudo, at);
+	p.tcp = (flow & 7) < 4 || (flow & 7) > 5;
+	p.v6 = (flow >> 48) * 100 < o->ipv6_percent << 16;
+	if (o->vlan_percent && (scramble(flow) & 0xffff) * 100 < o->vlan_percent << 16) {
+		p.tagged = true;
+		p.wire_len += VLAN_TAG;
+	}
+	return p;
+}
+
+/* The frame of the packet, of which the first cap_len bytes are stored at p. */
+static void make_frame(uint8_t *p, const struct packet *packet, size_t cap_len)
+{
+	uint64_t flow = packet->flow;
+	size_t at = (packet->random >> 32) % POOL & ~(size_t)1, n = 12, wire_len = packet->wire_len;
+	uint8_t head[14 + VLAN_TAG + 40 + 20];
+
+	memcpy(head, packet->reply ? "\2\0\0\0\0\1\2\0\0\0\0\2" : "\2\0\0\0\0\2\2\0\0\0\0\1", 12);
+	if (packet->tagged) {
+		put16(head + n, 0x8100);
+		put16(head + n + 2, 1 + (uint32_t)(flow >> 20) % 4094);
+		n += VLAN_TAG;
+	}
+	put16(head + n, packet->v6 ? 0x86dd : 0x0800);
+	n += 2;
+	const uint8_t *ip = head + n;
+	n += make_ip(head + n, flow, packet->v6, packet->tcp, wire_len - n, packet->reply);
+	uint32_t pseudo = packet->v6 ? sum_words(ip + 8, 32) : sum_words(ip + 12, 8);
+	n += make_transport(head + n, flow, packet->tcp, wire_len - n, packet->reply, pseudo, at);
 	memcpy(p, head, n < cap_len ? n : cap_len);
 	if (n < cap_len)
 		memcpy(p + n, pool + at, cap_len - n);
@@ -226,16 +256,16 @@ static void generate(const struct options *o)
 	for (uint64_t i = 0; i < o->packets; i++) {
 		uint64_t r = next_random();
 		struct file *f = &files[(o->random_order ? r >> 32 : i) % o->files];
-		size_t wire_len =
-		        (r & 0xffff) < large ? MAX_FRAME : SMALL_MIN + (r >> 16 & 0xffff) % SMALL_SPREAD;
-		size_t cap_len = wire_len < o->snaplen ? wire_len : o->snaplen;
+		struct packet packet = choose_packet(
+		        o, (r & 0xffff) < large ? MAX_FRAME : SMALL_MIN + (r >> 16 & 0xffff) % SMALL_SPREAD);
+		size_t cap_len = packet.wire_len < o->snaplen ? packet.wire_len : o->snaplen;
 		if (f->used + RECORD_HEADER + cap_len > BUFFER)
 			flush_file(f);
 		uint32_t rest = (uint32_t)(ts_ns % 1000000000);
 		uint32_t record[4] = {START + (uint32_t)(ts_ns / 1000000000), o->ns ? rest : rest / 1000,
-		                      (uint32_t)cap_len, (uint32_t)wire_len};
+		                      (uint32_t)cap_len, (uint32_t)packet.wire_len};
 		memcpy(f->buffer + f->used, record, RECORD_HEADER);
-		make_frame(f->buffer + f->used + RECORD_HEADER, o, wire_len, cap_len);
+		make_frame(f->buffer + f->used + RECORD_HEADER, &packet, cap_len);
 		f->used += RECORD_HEADER + cap_len;
 		ts_ns += 1000 + (r >> 48) % 1001; /* no two equal: mergecap orders those differently */
 	}
@@ -264,7 +294,8 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 static void usage(FILE *out)
 {
 	fputs("usage: generate [--packets N] [--files N] [--snaplen BYTES] [--mean-size BYTES] [--flows N]\n"
-	      "                [--seed N] [--random-order] [--ns] [--dir DIR]\n"
+	      "                [--seed N] [--vlan PERCENT] [--ipv6 PERCENT] [--random-order] [--ns] [--dir "
+	      "DIR]\n"
 	      "Writes DIR/1.pcap, DIR/2.pcap ... whose packets, merged by time, are one stream.\n",
 	      out);
 }
@@ -272,16 +303,18 @@ static void usage(FILE *out)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	        {"packets", 1, NULL, 'p'},   {"files", 1, NULL, 'f'}, {"snaplen", 1, NULL, 's'},
-	        {"mean-size", 1, NULL, 'm'}, {"flows", 1, NULL, 'l'}, {"seed", 1, NULL, 'e'},
-	        {"dir", 1, NULL, 'd'},       {"ns", 0, NULL, 'n'},    {"random-order", 0, NULL, 'r'},
-	        {"help", 0, NULL, 'h'},      {NULL, 0, NULL, 0}};
+	        {"packets", 1, NULL, 'p'},   {"files", 1, NULL, 'f'},        {"snaplen", 1, NULL, 's'},
+	        {"mean-size", 1, NULL, 'm'}, {"flows", 1, NULL, 'l'},        {"seed", 1, NULL, 'e'},
+	        {"vlan", 1, NULL, 'v'},      {"ipv6", 1, NULL, '6'},         {"dir", 1, NULL, 'd'},
+	        {"ns", 0, NULL, 'n'},        {"random-order", 0, NULL, 'r'}, {"help", 0, NULL, 'h'},
+	        {NULL, 0, NULL, 0}};
 	struct options o = {.packets = 1000000,
 	                    .files = 4,
 	                    .snaplen = 64,
 	                    .mean_size = 750,
 	                    .flows = 10000,
 	                    .seed = 1,
+	                    .ipv6_percent = 20,
 	                    .dir = "."};
 	int option, index = 0;
 
@@ -305,6 +338,12 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			o.seed = number(name, optarg, 0, UINT32_MAX);
+			break;
+		case 'v':
+			o.vlan_percent = number(name, optarg, 0, 100);
+			break;
+		case '6':
+			o.ipv6_percent = number(name, optarg, 0, 100);
 			break;
 		case 'd':
 			o.dir = optarg;
