@@ -17,7 +17,8 @@
 enum {
 	MT_BATCH_PACKETS = 1024, /* the most packets in a batch */
 	MT_MAX_CAPLEN = 262144,  /* the longest captured packet that is accepted, bytes */
-	MT_NO_OFFSET = 0xffff    /* an offset in mt_decoded that does not exist */
+	MT_NO_OFFSET = 0xffff,   /* an offset in mt_decoded that does not exist */
+	MT_DATA_SLACK = 16 /* bytes behind the last packet of a buffer that may be read, whatever they hold */
 };
 
 /* What is to become of a packet: mt_packet.verdict.  1 to MT_VERDICT_LAST_OUTPUT are the
@@ -46,8 +47,8 @@ enum mt_packet_flag {
 
 /* One captured frame.  data and options are borrowed: valid until the batch is released. */
 struct mt_packet {
-	int64_t ts_ns;          /* nanoseconds since 1970-01-01 UTC */
-	const uint8_t *data;    /* caplen bytes, from the link-layer header on */
+	int64_t ts_ns;       /* nanoseconds since 1970-01-01 UTC */
+	const uint8_t *data; /* caplen bytes, from the link-layer header on; MT_DATA_SLACK more can be read */
 	const uint8_t *options; /* raw options of a pcapng block, or NULL */
 	uint32_t caplen;        /* captured bytes */
 	uint32_t wirelen;       /* bytes on the wire, without frame check sequence */
@@ -88,16 +89,17 @@ struct mt_decoded {
 	uint8_t tcp_flags;       /* 0 if not TCP */
 	uint8_t ttl;             /* TTL or hop limit; 0 if no IP */
 	uint8_t bits;            /* enum mt_decoded_bit */
-	uint8_t reserved[7];     /* to 32 bytes */
+	uint8_t address_len;     /* bytes of an IP address: 4, 16, or 0 */
+	uint8_t reserved[6];     /* to 32 bytes */
 };
 
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
 struct mt_batch {
-	uint64_t seq;     /* number of this batch, from 1 */
-	uint32_t n;       /* packets in it */
-	uint32_t decoded; /* 1 when decode[0..n-1] is filled in */
-	uint32_t bytes;   /* sum of caplen */
-	uint32_t last;    /* 1: the stream ends after this batch */
+	uint64_t seq;    /* number of this batch, from 1 */
+	uint32_t n;      /* packets in it */
+	int32_t decoded; /* 1 when decode[0..n-1] is filled in */
+	uint32_t bytes;  /* sum of caplen */
+	uint32_t last;   /* 1: the stream ends after this batch */
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
 };
@@ -199,7 +201,7 @@ struct mt_hook_state {
 	uint32_t script;   /* place of the running script in the chain, from 1 */
 	uint32_t phase;    /* enum mt_hook_phase */
 	uint32_t action;   /* out: enum mt_hook_action */
-	uint32_t stop;     /* a script asked for the end of the run */
+	int32_t stop;      /* a script asked for the end of the run */
 	uint32_t errors;   /* hooks that failed so far */
 	double slack;      /* bytes over --script-memory that may be used to deal with an error */
 };
@@ -213,6 +215,105 @@ enum mt_hook_action {
 	MT_ACTION_STOP,    /* moontap.stop(): packets before `to` have verdicts, the run ends */
 	MT_ACTION_FAIL     /* a script failed and its rule is stop: packets before index are good */
 };
+
+/* What --profile measures of one stretch of the timed loop: [0] while it was interpreted, [1] while it ran
+ * compiled. */
+struct mt_hook_slot {
+	uint64_t ns[2];
+	uint64_t n[2];
+	uint64_t calls; /* of both, and in the loops that are not timed */
+	uint64_t left;  /* compiled code before the stretch, interpreted after it */
+};
+
+struct mt_hook_times {
+	uint64_t last_ns;        /* when the last stretch ended */
+	const void *interpreter; /* where its calls come from */
+	uint32_t compiled;       /* the last stretch ended in compiled code */
+	uint32_t n_slots;
+	struct mt_hook_slot slot[];
+};
+
+/* The clock of a thread's stages; see profile.h. */
+struct mt_stage_clock;
+/* The stretch ends here.  One clock reading: some 25 ns. */
+MT_EXPORT void mt_hook_tick(struct mt_hook_times *times, uint32_t slot);
+/* Find out where interpreted code calls from: to be called from a function that is not compiled. */
+MT_EXPORT void mt_hook_calibrate(struct mt_hook_times *times);
+/* CLOCK_MONOTONIC in nanoseconds. */
+MT_EXPORT double mt_hook_now(void);
+/* How long this thread has been in scripts so far, in nanoseconds. */
+MT_EXPORT double mt_hook_stage_ns(const struct mt_stage_clock *clock);
+
+/* What the key of a table is: of a packet (table_key.c), or made of parts that a script gives. */
+enum mt_table_kind {
+	MT_TABLE_PARTS,
+	MT_TABLE_FLOW,  /* struct mt_key_flow, one for both directions */
+	MT_TABLE_TUPLE, /* struct mt_key_flow */
+	MT_TABLE_PAIR,  /* struct mt_key_pair, one for both directions */
+	MT_TABLE_SRC,   /* struct mt_key_address */
+	MT_TABLE_DST,
+	MT_TABLE_SPORT, /* struct mt_key_port */
+	MT_TABLE_DPORT
+};
+
+/* Keys are compared and hashed as 64-bit words, so every byte counts and unused ones are 0.
+ * An address is high, low and len of struct mt_address. */
+struct mt_key_flow {
+	uint64_t src_high, src_low, dst_high, dst_low;
+	uint16_t sport, dport;
+	uint8_t proto, src_len, dst_len;
+	uint8_t turned; /* in an entry: 1 if its first packet went from dst to src; not compared */
+};
+struct mt_key_pair {
+	uint64_t src_high, src_low, dst_high, dst_low;
+	uint8_t src_len, dst_len, reserved[5];
+	uint8_t turned; /* as in mt_key_flow */
+};
+struct mt_key_address {
+	uint64_t addr_high, addr_low;
+	uint8_t addr_len, reserved[7];
+};
+struct mt_key_port {
+	uint16_t port;
+	uint8_t proto, reserved[5];
+};
+
+/* How an entry of a table begins; its key and then its value follow. */
+struct mt_table_entry {
+	double generation; /* 0: free; else never the same for two entries of a table */
+};
+
+/* A table of moontap.table (table.c), as far as Lua reads it without a call. */
+struct mt_table {
+	uint64_t seq;     /* batch that entry[] is about; 0: none */
+	int32_t asked;    /* lookups of its packets so far, counted by Lua */
+	int32_t count;    /* entries in use */
+	int32_t used;     /* places in entries[] that were ever in use */
+	int32_t limit;    /* the most entries there may be */
+	double refused;   /* lookups that got the overflow entry */
+	double bytes;     /* memory taken from the system */
+	uint8_t *entries; /* places; they never move while the table lives */
+	struct mt_table_entry *overflow;
+	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, or NULL: ask mt_table_packet */
+};
+/* A table for keys of key_bytes (a multiple of 8) in entries of entry_bytes.  size: entries to make
+ * room for at once.  what: the kind of key, for messages, copied.  NULL: no memory. */
+MT_EXPORT struct mt_table *mt_table_new(uint32_t kind, uint32_t key_bytes, uint32_t entry_bytes, double size,
+                                        double limit, const char *what);
+MT_EXPORT void mt_table_free(struct mt_table *table);
+/* A batch is in hand that entry[] is not about: find the entries of all its packets. */
+MT_EXPORT void mt_table_prepare(struct mt_table *table, struct mt_batch *batch);
+/* The entry of a packet, made if insert is 1.  i: its place in the batch of the last
+ * mt_table_prepare, or -1.  NULL: the packet has no such key, or there is no entry. */
+MT_EXPORT struct mt_table_entry *mt_table_packet(struct mt_table *table, const struct mt_packet *packet,
+                                                 const struct mt_decoded *decoded, int32_t i, int32_t insert);
+/* The entry of a key (turned: 0), made if insert is 1; NULL: there is none. */
+MT_EXPORT struct mt_table_entry *mt_table_key(struct mt_table *table, const void *key, int32_t insert);
+/* Copy the key of an entry, as the first packet had it. */
+MT_EXPORT void mt_table_copy_key(const struct mt_table *table, const struct mt_table_entry *entry, void *key);
+MT_EXPORT void mt_table_remove(struct mt_table *table, struct mt_table_entry *entry);
+/* Remove all entries; give memory back to the system where there is much. */
+MT_EXPORT void mt_table_clear(struct mt_table *table);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

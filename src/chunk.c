@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "abi.h"
+
 enum { MIN_CHUNK = 16 << 10, MAX_CHUNK = 256 << 10, PAGE = 4096, KEEP_FREE = 32 };
 
 struct mt_chunks {
@@ -124,9 +126,9 @@ static struct mt_chunk *chunk_new(struct mt_chunks *pool, size_t size)
 		pool->n_free--;
 		return c;
 	}
+	void *data;
 	c = malloc(sizeof *c);
-	uint8_t *data = c ? aligned_alloc(PAGE, size) : NULL;
-	if (!data) {
+	if (!c || posix_memalign(&data, PAGE, size + MT_DATA_SLACK)) {
 		free(c);
 		return NULL;
 	}

@@ -16,7 +16,7 @@
 struct mt_chunk {
 	struct mt_chunk *next; /* owner's list */
 	uint64_t stamp;        /* last batch that may point into it; 0: none */
-	size_t size;           /* bytes at data */
+	size_t size;           /* bytes at data, MT_DATA_SLACK behind them not counted */
 	uint8_t *data;
 };
 

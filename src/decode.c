@@ -308,67 +308,67 @@ static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 	}
 }
 
-/* TCP or UDP at l4 in a packet that ends, or was cut, at len.  False: ports are missing. */
-static inline bool transport_fast(const uint8_t *p, uint32_t l4, uint32_t len, struct mt_decoded *d)
+/* The few bytes of a TCP header that end before its flags: ports without payload. */
+static bool transport_cut(struct mt_decoded *d, const uint8_t *p, uint32_t l4, uint32_t len)
 {
 	bool tcp = d->proto == MT_PROTO_TCP;
-	uint32_t header = 8;
 
-	if (len < l4 + 4 || (!tcp && d->proto != MT_PROTO_UDP))
+	if (len < l4 + 4)
 		return false;
-	if (tcp) {
-		if (len < l4 + 14)
-			return false;
-		d->tcp_flags = p[l4 + 13];
-		header = (p[l4 + 12] >> 4) * 4u;
-	}
-	if (header >= (tcp ? 20u : 8u) && l4 + header <= len) {
-		d->payload_offset = (uint16_t)(l4 + header);
-		d->payload_len = len - l4 - header;
-	}
 	d->l4_offset = (uint16_t)l4;
 	d->sport = get16(p + l4);
 	d->dport = get16(p + l4 + 2);
 	d->bits = MT_HAS_PORTS | (tcp ? MT_IS_TCP : MT_IS_UDP);
+	if (!tcp && len >= l4 + 8) {
+		d->payload_offset = (uint16_t)(l4 + 8);
+		d->payload_len = len - l4 - 8;
+	}
 	return true;
 }
 
 /* Ethernet without tags, IPv4 without options or IPv6 without extension headers, no fragment, TCP or
- * UDP with its ports: most packets there are.  False: take the long way. */
+ * UDP with its ports: most packets there are.  False: take the long way.  IPv4 and IPv6, TCP and UDP
+ * mix at random in real traffic, so nothing here branches on which of them it is. */
 static inline bool decode_fast(const struct mt_packet *packet, struct mt_decoded *d)
 {
-	enum { IP = 14, L4_IPV4 = IP + 20, L4_IPV6 = IP + 40 };
+	enum { IP = 14, L4_IPV4 = IP + 20, L4_IPV6 = IP + 40, TCP_FLAGS_END = 14 };
 	const uint8_t *p = packet->data;
-	uint32_t len = packet->caplen, end;
+	uint32_t len = packet->caplen;
 
 	if (packet->linktype != LINKTYPE_ETHERNET || len < L4_IPV4 + 4)
 		return false;
 	uint16_t type = get16(p + 12);
-	if (type == TYPE_IPV4 && p[IP] == 0x45 && !(get16(p + IP + 6) & 0x3fff)) {
-		end = get16(p + IP + 2);
-		*d = (struct mt_decoded){.l3_offset = IP,
-		                         .payload_offset = MT_NO_OFFSET,
-		                         .src_offset = IP + 12,
-		                         .ethertype = TYPE_IPV4,
-		                         .ip_version = 4,
-		                         .proto = p[IP + 9],
-		                         .ttl = p[IP + 8]};
-		if (end < 20)
-			return false; /* 0: segmentation offload; else it lies */
-		return transport_fast(p, L4_IPV4, IP + end < len ? IP + end : len, d);
-	}
-	if (type == TYPE_IPV6 && len >= L4_IPV6 + 4 && p[IP] >> 4 == 6) {
-		end = get16(p + IP + 4);
-		*d = (struct mt_decoded){.l3_offset = IP,
-		                         .payload_offset = MT_NO_OFFSET,
-		                         .src_offset = IP + 8,
-		                         .ethertype = TYPE_IPV6,
-		                         .ip_version = 6,
-		                         .proto = p[IP + 6],
-		                         .ttl = p[IP + 7]};
-		return transport_fast(p, L4_IPV6, end && L4_IPV6 + end < len ? L4_IPV6 + end : len, d);
-	}
-	return false;
+	bool v4 = (type == TYPE_IPV4) & (p[IP] == 0x45) & !(get16(p + IP + 6) & 0x3fff);
+	bool v6 = (type == TYPE_IPV6) & (p[IP] >> 4 == 6) & (len >= L4_IPV6 + 4);
+	uint32_t ip_len = get16(p + (v6 ? IP + 4 : IP + 2)); /* IPv6: of what follows the header; 0: not said */
+	if ((!v4 && !v6) || (v4 && ip_len < 20))
+		return false; /* 0 in IPv4: segmentation offload; below 20 it lies */
+	uint32_t l4 = v6 ? L4_IPV6 : L4_IPV4, end = ip_len + (v6 ? (uint32_t)L4_IPV6 : (uint32_t)IP);
+	end = ip_len && end < len ? end : len;
+	uint8_t proto = p[v6 ? IP + 6 : IP + 9];
+	bool tcp = proto == MT_PROTO_TCP;
+	if (!(tcp | (proto == MT_PROTO_UDP)))
+		return false;
+	*d = (struct mt_decoded){.l3_offset = IP,
+	                         .payload_offset = MT_NO_OFFSET,
+	                         .src_offset = v6 ? IP + 8 : IP + 12,
+	                         .ethertype = type,
+	                         .ip_version = v6 ? 6 : 4,
+	                         .proto = proto,
+	                         .ttl = p[v6 ? IP + 7 : IP + 8],
+	                         .address_len = v6 ? 16 : 4};
+	if (end < l4 + TCP_FLAGS_END)
+		return transport_cut(d, p, l4, end);
+	uint32_t header = tcp ? (p[l4 + 12] >> 4) * 4u : 8;
+	bool payload = (header >= (tcp ? 20u : 8u)) & (l4 + header <= end);
+	d->l4_offset = (uint16_t)l4;
+	d->payload_offset = payload ? (uint16_t)(l4 + header) : MT_NO_OFFSET;
+	d->payload_len = payload ? end - l4 - header : 0;
+	d->sport = get16(p + l4);
+	d->dport = get16(p + l4 + 2);
+	d->tcp_flags = tcp ? p[l4 + 13] : 0;
+	d->bits = MT_HAS_PORTS | (tcp ? MT_IS_TCP : MT_IS_UDP);
+	return true;
 }
 
 void mt_decode(const struct mt_packet *packet, struct mt_decoded *decoded)

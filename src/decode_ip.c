@@ -128,6 +128,7 @@ static void decode_ipv4(struct mt_frame *f, uint32_t ip)
 	if (!has(f, ip, 20))
 		return;
 	d->src_offset = header_at(f, ip + 12);
+	d->address_len = 4;
 	uint16_t fragment = get16(f->data + ip + 6);
 	uint32_t total = get16(f->data + ip + 2);
 	limit_to_ip(f, ip, total && total < header ? header : total);
@@ -199,6 +200,7 @@ static void decode_ipv6(struct mt_frame *f, uint32_t ip)
 		d->ttl = f->data[ip + 7];
 	if (has(f, ip, 40)) {
 		d->src_offset = header_at(f, ip + 8);
+		d->address_len = 16;
 		uint32_t payload = get16(f->data + ip + 4);
 		limit_to_ip(f, ip, payload ? 40 + payload : 0);
 		if (skip_extensions(f, &offset))

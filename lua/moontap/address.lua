@@ -2,13 +2,15 @@
 --- IP addresses as values: they compare with `==` (also with text) and print.
 -- @module moontap.address
 
+local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
 
 local M = {}
 
+local band, bor, bxor = bit.band, bit.bor, bit.bxor
+local cast, istype = ffi.cast, ffi.istype
 local address_t = ffi.typeof "struct mt_address"
-local u32_ptr = ffi.typeof "const uint32_t *"
 local u64_ptr = ffi.typeof "const uint64_t *"
 local bytes_ptr = ffi.typeof "uint8_t *"
 local text_buffer = ffi.new "char[64]"
@@ -26,7 +28,7 @@ local function parse_ipv4(text)
     if n > 255 or #part > 3 then
       return nil
     end
-    ffi.cast(bytes_ptr, address)[i - 1] = n
+    cast(bytes_ptr, address)[i - 1] = n
   end
   address.len = 4
   return address
@@ -40,8 +42,8 @@ local function add_groups(list, text)
   for group in (text .. ":"):gmatch "([^:]*):" do
     local v4 = group:find(".", 1, true) and parse_ipv4(group)
     if v4 then
-      list[#list + 1] = ffi.cast(bytes_ptr, v4)[0] * 256 + ffi.cast(bytes_ptr, v4)[1]
-      list[#list + 1] = ffi.cast(bytes_ptr, v4)[2] * 256 + ffi.cast(bytes_ptr, v4)[3]
+      list[#list + 1] = cast(bytes_ptr, v4)[0] * 256 + cast(bytes_ptr, v4)[1]
+      list[#list + 1] = cast(bytes_ptr, v4)[2] * 256 + cast(bytes_ptr, v4)[3]
     elseif #group >= 1 and #group <= 4 and group:match "^%x+$" then
       list[#list + 1] = tonumber(group, 16)
     else
@@ -69,8 +71,8 @@ local function parse_ipv6(text)
   end
   local address = address_t()
   for i, group in ipairs(groups) do
-    ffi.cast(bytes_ptr, address)[2 * i - 2] = math.floor(group / 256)
-    ffi.cast(bytes_ptr, address)[2 * i - 1] = group % 256
+    cast(bytes_ptr, address)[2 * i - 2] = math.floor(group / 256)
+    cast(bytes_ptr, address)[2 * i - 1] = group % 256
   end
   address.len = 16
   return address
@@ -97,19 +99,22 @@ function M.new(text)
   return address
 end
 
---- The 4 bytes at a pointer as an address.
--- @param ptr `const uint8_t *`, 4 readable bytes
--- @treturn address
-function M.from_ipv4(ptr)
-  return (address_t(ffi.cast(u32_ptr, ptr)[0], 0, 4)) -- initialised in one go, LuaJIT need not allocate it
+-- What of 16 bytes belongs to an address of 4 or 16 bytes.
+local high_mask, low_mask = ffi.new "uint64_t[17]", ffi.new "uint64_t[17]"
+high_mask[4], low_mask[4] = 0xffffffffULL, 0
+high_mask[16], low_mask[16] = -1ULL, -1ULL
+if ffi.abi "be" then
+  high_mask[4] = 0xffffffff00000000ULL
 end
 
---- The 16 bytes at a pointer as an address.
--- @param ptr `const uint8_t *`, 16 readable bytes
+--- The bytes at a pointer as an address.  Without a branch, so that a hook is one compiled
+-- path for IPv4 and IPv6; initialised in one go, so that LuaJIT need not allocate it.
+-- @param ptr `const uint8_t *`; 16 bytes are read whatever the length (see MT_DATA_SLACK)
+-- @tparam integer len 4 or 16
 -- @treturn address
-function M.from_ipv6(ptr)
-  local halves = ffi.cast(u64_ptr, ptr)
-  return (address_t(halves[0], halves[1], 16))
+function M.from_bytes(ptr, len)
+  local halves = cast(u64_ptr, ptr)
+  return (address_t(band(halves[0], high_mask[len]), band(halves[1], low_mask[len]), len))
 end
 
 --- Text of a key that `p.src_key` or `p.dst_key` gave.
@@ -119,7 +124,7 @@ function M.key_text(key)
   if #key ~= 4 and #key ~= 16 then
     return ""
   end
-  return ffi.string(text_buffer, C.mt_address_format(ffi.cast("const uint8_t *", key), #key, text_buffer))
+  return ffi.string(text_buffer, C.mt_address_format(cast("const uint8_t *", key), #key, text_buffer))
 end
 
 local function equal(a, b)
@@ -128,16 +133,16 @@ local function equal(a, b)
   elseif type(b) == "string" then
     b = parse(b)
   end
-  if not a or not b or not ffi.istype(address_t, a) or not ffi.istype(address_t, b) then
+  if not a or not b or not istype(address_t, a) or not istype(address_t, b) then
     return false
   end
-  return a.len == b.len and a.high == b.high and a.low == b.low
+  return bor(bxor(a.high, b.high), bxor(a.low, b.low), bxor(a.len, b.len)) == 0 -- one branch for all of it
 end
 
 ffi.metatype(address_t, {
   __eq = equal,
   __tostring = function(a)
-    return ffi.string(text_buffer, C.mt_address_format(ffi.cast(bytes_ptr, a), a.len, text_buffer))
+    return ffi.string(text_buffer, C.mt_address_format(cast(bytes_ptr, a), a.len, text_buffer))
   end,
   __concat = function(a, b)
     return tostring(a) .. tostring(b)

@@ -20,14 +20,14 @@ local M = {}
 -- Pieces of the loop.  K is the script's place in the chain.
 
 local HEAD = [[
-local S, C, handle, band, bor, match, route, intervals, scripts, due, segment = ...
-local st, flow = S.state, S.flow
+local st, flow, C, handle, band, bor, tobit, match, route, intervals, scripts, due, segment = ...
 ]]
 
 local LOOP = [[
 return function(from, to, hooks_done, rotate_done)
   local batch = st.batch
   local packets, decoded = batch.packets, batch.decode
+  hooks_done, rotate_done = tobit(hooks_done), tobit(rotate_done) -- integers, as i is
   for i = from, to - 1 do
     if st.stop ~= 0 then -- the packet before was the last
       st.index = i
@@ -293,8 +293,8 @@ function M.stages(S, scripts, intervals_for)
     end
     local due, any, intervals = due_of(places)
     local text = M.loop_text(scripts, places, ask, any)
-    local run = assert(loadstring(text, "=moontap.loop"))(S, C, packet.handle, bit.band, bit.bor, match, S.route,
-      intervals, scripts, due, S.segment)
+    local run = assert(loadstring(text, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
+      bit.tobit, match, S.route, intervals, scripts, due, S.segment)
     stages[#stages + 1] = { run = run, places = places, due = due, intervals = intervals }
     places = {}
   end

@@ -21,7 +21,7 @@ local M = {}
 local handle_t = ffi.typeof "struct mt_packet_handle"
 local copy_t -- below
 local band = bit.band
-local from_ipv4, from_ipv6 = address.from_ipv4, address.from_ipv6
+local from_bytes = address.from_bytes
 
 local state -- struct mt_hook_state *, set once by M.attach
 
@@ -29,12 +29,13 @@ local function stale()
   error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 4)
 end
 
--- Getters are generated, so that each is one straight function with the check in it.
+-- Getters are generated, so that each is one straight function with the check in it.  The state
+-- is an upvalue that never changes: LuaJIT makes a constant of it, sees that the generation it
+-- compares is the one the loop has just stored, and leaves the check out.
 local function getter(body)
   local text = ([[
-    local S, C, stale, band, from_ipv4, from_ipv6, ffi_string, M = ...
+    local state, C, stale, band, from_bytes, ffi_string, M = ...
     return function(h)
-      local state = S.state
       if h._generation ~= state.generation then stale() end
       local q = h._packet
       %s
@@ -80,23 +81,20 @@ local bodies = {
   src = DECODE .. [[
       local o = d.src_offset
       if o == 0xffff then return nil end
-      if d.ip_version == 4 then return (from_ipv4(q.data + o)) end
-      return (from_ipv6(q.data + o))]],
+      return (from_bytes(q.data + o, d.address_len))]],
   dst = DECODE .. [[
       local o = d.src_offset
       if o == 0xffff then return nil end
-      if d.ip_version == 4 then return (from_ipv4(q.data + o + 4)) end
-      return (from_ipv6(q.data + o + 16))]],
+      local len = d.address_len
+      return (from_bytes(q.data + o + len, len))]],
   src_key = DECODE .. [[
       local o = d.src_offset
       if o == 0xffff then return "" end
-      if d.ip_version == 4 then return (ffi_string(q.data + o, 4)) end
-      return (ffi_string(q.data + o, 16))]],
+      return (ffi_string(q.data + o, d.address_len))]],
   dst_key = DECODE .. [[
       local o = d.src_offset
       if o == 0xffff then return "" end
-      if d.ip_version == 4 then return (ffi_string(q.data + o + 4, 4)) end
-      return (ffi_string(q.data + o + 16, 16))]],
+      return (ffi_string(q.data + o + d.address_len, d.address_len))]],
 }
 
 -- What other tools call these fields.
@@ -123,10 +121,6 @@ function M.learn(id, wanted)
   return wanted[id]
 end
 
-local shared = {}
-for name, body in pairs(bodies) do
-  getters[name] = getter(body)(shared, C, stale, band, from_ipv4, from_ipv6, ffi.string, M)
-end
 
 local function check(h)
   if h._generation ~= state.generation then
@@ -217,7 +211,7 @@ end
 -- @treturn packet
 function methods.copy(h)
   local q = check(h)
-  local c = ffi.new(copy_t, q.caplen)
+  local c = ffi.new(copy_t, q.caplen + C.MT_DATA_SLACK)
   ffi.copy(c._data, q.data, q.caplen)
   c._packet[0] = q[0]
   c._packet[0].data = c._data
@@ -323,7 +317,9 @@ ffi.metatype(copy_t, {
 -- @param hook_state `struct mt_hook_state *`
 function M.attach(hook_state)
   state = hook_state
-  shared.state = hook_state
+  for name, body in pairs(bodies) do
+    getters[name] = getter(body)(hook_state, C, stale, band, from_bytes, ffi.string, M)
+  end
 end
 
 M.handle = handle_t
