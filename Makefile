@@ -4,7 +4,7 @@
 #   make demo       install what is missing, build, show it working
 #   make deps       install what is missing with apt-get (as root)
 #   make install    PREFIX=/usr/local DESTDIR= make lint      clang-format, cppcheck, luacheck, shellcheck
-#   make asan       ./build-asan/moontap       make bench     compare with mergecap
+#   make asan       ./build-asan/moontap       make bench     compare with other programs (BENCH=--quick)
 #   make fixtures   record spec/fixtures anew  make clean
 
 PREFIX  ?= /usr/local
@@ -24,7 +24,7 @@ override CFLAGS += -std=c11 -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -fvisibili
 
 # --- what the build needs: probed once, into $(BUILD)/config.mk ------------------------
 # Not for goals that only start another make, install packages, or delete.
-ifneq ($(filter-out deps deps-test demo test bench fixtures asan tsan lint clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps deps-test deps-bench demo test bench fixtures asan tsan lint clean,$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/config.mk
 endif
 
@@ -36,7 +36,7 @@ RECIPES := $(sort $(wildcard scripts/*.lua))
 LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
 	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
-.PHONY: all help deps deps-test demo test bench fixtures lint asan tsan install clean
+.PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan install clean
 all: $(PROGRAM)
 
 help:
@@ -91,9 +91,12 @@ test: deps-test
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@spec/run $(SPECS)
 
-bench: deps-test
+deps-bench:
+	@BUILD='$(BUILD)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' .ci/deps bench
+
+bench: deps-bench
 	@$(MAKE) --no-print-directory $(PROGRAM)
-	@bench/merge.sh
+	@bench/run $(BENCH)
 
 fixtures: deps-test
 	@$(MAKE) --no-print-directory $(PROGRAM)
