@@ -5,6 +5,7 @@
 local address = require "moontap.address"
 local format = require "moontap.format"
 local list = require "moontap.list"
+local suggest = require "moontap.suggest"
 
 local M = {}
 
@@ -38,4 +39,25 @@ M.list = list.new
 --- Numbers, sizes and tables as text; see moontap.format.
 M.format = format
 
-return M
+-- What has a module of its own and is loaded when a script first names it, so that a short run does not
+-- pay for what it does not use: the name, its module, and what of it is the value.
+local LATER = {
+  table = { "moontap.table", "new" },
+}
+
+local function later(_, name)
+  local place = LATER[name]
+  if place then
+    M[name] = require(place[1])[place[2]]
+    return M[name]
+  end
+  local known = {}
+  for _, names in ipairs { M, LATER } do
+    for key in pairs(names) do
+      known[key] = true
+    end
+  end
+  error(("moontap has no '%s'%s"):format(tostring(name), suggest.suffix(tostring(name), known)), 2)
+end
+
+return setmetatable(M, { __index = later })

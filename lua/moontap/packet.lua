@@ -322,6 +322,11 @@ function M.attach(hook_state)
   end
 end
 
+--- What attach was given; nil before.
+function M.state()
+  return state
+end
+
 M.handle = handle_t
 M.fields = getters
 M.methods = methods
