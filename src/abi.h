@@ -221,15 +221,16 @@ enum mt_hook_action {
 struct mt_hook_slot {
 	uint64_t ns[2];
 	uint64_t n[2];
-	uint64_t calls; /* of both, and in the loops that are not timed */
 	uint64_t left;  /* compiled code before the stretch, interpreted after it */
+	double timed;   /* calls, as n but never set back */
+	double untimed; /* calls in loops that read no clock */
 };
 
 struct mt_hook_times {
 	uint64_t last_ns;        /* when the last stretch ended */
 	const void *interpreter; /* where its calls come from */
 	uint32_t compiled;       /* the last stretch ended in compiled code */
-	uint32_t n_slots;
+	uint32_t reserved;
 	struct mt_hook_slot slot[];
 };
 

@@ -2,9 +2,10 @@
 /*
  * codec.c - the write side of compression, see codec.h.
  *
- * Called once a block (256 KiB) by sink.c.  Each library is wrapped into three functions:
- * start a stream, run one step, free.  A step hands its output over in pieces of at most
- * 256 KiB.
+ * Called once a block (256 KiB) by sink.c, by one thread at a time.  Each library is wrapped into
+ * three functions: start a stream, run one step, free.  A start may follow an ended stream and then
+ * takes its memory over.  A step hands its output over in pieces of at most 256 KiB, on the
+ * caller's thread.
  */
 #include "codec.h"
 
@@ -15,12 +16,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 #include <zstd.h>
 
 enum {
 	OUT_BYTES = 256 * 1024,
+	ZSTD_LEVEL = 2,       /* smaller than zstd -1, and still ahead of a pipe into it */
 	LZ4_STEP = 64 * 1024, /* input given to lz4 at a time */
+	THREADS_MAX = 4,
+	ZSTD_JOB = 1024 * 1024, /* input that a zstd thread takes at a time */
 	XZ_DICTIONARY = 8 * 1024 * 1024,
+	XZ_BLOCK_MIN = 1024 * 1024, /* likewise of xz; as the dictionary, but not less */
+	XZ_MEMORY = 160 * 1024 * 1024,
 };
 
 struct ops {
@@ -35,6 +42,8 @@ struct mt_codec {
 	const struct ops *ops;
 	int level;
 	bool started; /* a stream is open */
+	bool spread;  /* see mt_codec_spread */
+	bool blocks;  /* xz: by several threads, which can not flush inside of a block */
 	mt_codec_emit *emit;
 	void *ctx;
 	uint8_t *out;
@@ -52,6 +61,14 @@ struct mt_codec {
 static int emit(struct mt_codec *c, size_t len, struct mt_err *err)
 {
 	return len ? c->emit(c->ctx, c->out, len, err) : 0;
+}
+
+/* Threads worth having for the work of a library; the hook thread and the reader get their share of
+ * the cores from the scheduler. */
+static unsigned thread_count(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n;
 }
 
 /* --- gzip ------------------------------------------------------------------------------ */
@@ -113,11 +130,17 @@ static int zstd_start(struct mt_codec *c, struct mt_err *err)
 	if (!c->u.zstd && !(c->u.zstd = ZSTD_createCCtx()))
 		return mt_err_set(err, "zstd: out of memory");
 	ZSTD_CCtx_reset(c->u.zstd, ZSTD_reset_session_only);
-	int level = c->level < 0 ? ZSTD_CLEVEL_DEFAULT : c->level == 0 ? -1 : c->level;
+	int level = c->level < 0 ? ZSTD_LEVEL : c->level == 0 ? -1 : c->level;
 	size_t rc = ZSTD_CCtx_setParameter(c->u.zstd, ZSTD_c_compressionLevel, level);
 	if (!ZSTD_isError(rc))
 		rc = ZSTD_CCtx_setParameter(c->u.zstd, ZSTD_c_checksumFlag, 1);
-	return ZSTD_isError(rc) ? mt_err_set(err, "zstd: %s", ZSTD_getErrorName(rc)) : 0;
+	if (ZSTD_isError(rc))
+		return mt_err_set(err, "zstd: %s", ZSTD_getErrorName(rc));
+	/* A library without threads refuses, and compresses on this one. */
+	unsigned threads = c->spread ? thread_count() : 1;
+	if (threads > 1 && !ZSTD_isError(ZSTD_CCtx_setParameter(c->u.zstd, ZSTD_c_nbWorkers, (int)threads)))
+		ZSTD_CCtx_setParameter(c->u.zstd, ZSTD_c_jobSize, ZSTD_JOB);
+	return 0;
 }
 
 static int zstd_step(struct mt_codec *c, const uint8_t *data, size_t len, enum mt_codec_step step,
@@ -197,6 +220,17 @@ static void lz4_stop(struct mt_codec *c)
 
 /* --- xz -------------------------------------------------------------------------------- */
 
+/* Several threads, as many as fit into the memory.  false: one has to do. */
+static bool xz_start_threads(struct mt_codec *c, const lzma_filter *filters, uint32_t dictionary)
+{
+	lzma_mt mt = {.filters = filters, .check = LZMA_CHECK_CRC64};
+	mt.block_size = dictionary < XZ_BLOCK_MIN ? XZ_BLOCK_MIN : dictionary;
+	mt.threads = thread_count();
+	while (mt.threads > 1 && lzma_stream_encoder_mt_memusage(&mt) > XZ_MEMORY)
+		mt.threads--;
+	return mt.threads > 1 && lzma_stream_encoder_mt(&c->u.xz, &mt) == LZMA_OK;
+}
+
 static int xz_start(struct mt_codec *c, struct mt_err *err)
 {
 	lzma_options_lzma options;
@@ -206,6 +240,9 @@ static int xz_start(struct mt_codec *c, struct mt_err *err)
 	if (options.dict_size > XZ_DICTIONARY)
 		options.dict_size = XZ_DICTIONARY;
 	lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, NULL}};
+	c->blocks = c->spread && xz_start_threads(c, filters, options.dict_size);
+	if (c->blocks)
+		return 0;
 	lzma_ret rc = lzma_stream_encoder(&c->u.xz, filters, LZMA_CHECK_CRC64);
 	return rc == LZMA_OK ? 0 : mt_err_set(err, "xz: the compressor can not start (%d)", (int)rc);
 }
@@ -218,13 +255,16 @@ static int xz_step(struct mt_codec *c, const uint8_t *data, size_t len, enum mt_
 	lzma_stream *z = &c->u.xz;
 	z->next_in = data;
 	z->avail_in = len;
+	lzma_action action = actions[step];
 	if (step == MT_CODEC_RUN && !len)
 		return 0;
+	if (c->blocks && step == MT_CODEC_FLUSH)
+		action = LZMA_FULL_FLUSH;
 	lzma_ret rc;
 	do {
 		z->next_out = c->out;
 		z->avail_out = c->out_size;
-		rc = lzma_code(z, actions[step]);
+		rc = lzma_code(z, action);
 		if (rc != LZMA_OK && rc != LZMA_STREAM_END)
 			return mt_err_set(err, "xz: the compressor failed (%d)", (int)rc);
 		if (emit(c, c->out_size - z->avail_out, err))
@@ -239,7 +279,8 @@ static void xz_stop(struct mt_codec *c)
 	memset(&c->u.xz, 0, sizeof c->u.xz);
 }
 
-/* --- bz2: no way to flush into the middle, so a flush ends the stream and another follows */
+/* --- bz2: no way to flush into the middle, so a flush ends the stream and another follows; nor to
+ * use a stream's memory again ------------------------------------------------------------- */
 
 static int bz2_start(struct mt_codec *c, struct mt_err *err)
 {
@@ -266,7 +307,7 @@ static int bz2_step(struct mt_codec *c, const uint8_t *data, size_t len, enum mt
 		if (emit(c, c->out_size - z->avail_out, err))
 			return -1;
 	} while (step == MT_CODEC_RUN ? z->avail_in > 0 : rc != BZ_STREAM_END);
-	if (step == MT_CODEC_FLUSH) {
+	if (step != MT_CODEC_RUN) {
 		BZ2_bzCompressEnd(z);
 		c->started = false; /* the next block starts a stream */
 	}
@@ -328,19 +369,20 @@ int mt_codec_write(struct mt_codec *c, const uint8_t *data, size_t len, enum mt_
 	}
 	if (c->ops->step(c, data, len, step, err))
 		return -1;
-	if (step == MT_CODEC_END) {
-		c->ops->stop(c);
+	if (step == MT_CODEC_END)
 		c->started = false;
-	}
 	return 0;
 }
 
-int mt_codec_reset(struct mt_codec *c, struct mt_err *err)
+void mt_codec_reset(struct mt_codec *c)
 {
-	(void)err;
 	c->ops->stop(c);
 	c->started = false;
-	return 0;
+}
+
+void mt_codec_spread(struct mt_codec *c)
+{
+	c->spread = true;
 }
 
 /* --- names ----------------------------------------------------------------------------- */

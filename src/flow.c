@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "print.h"
+#include "profile.h"
 #include "script.h"
 #include "units.h"
 
@@ -44,6 +45,7 @@ struct mt_flow {
 	struct mt_err failure; /* of an output below mt_flow_advance */
 	atomic_int where;
 	atomic_bool wants_decode;
+	struct mt_stage_clock *clock; /* --profile, or NULL; for whom `where` says */
 
 	mt_source_drops_fn *drops;
 	void *drops_ctx;
@@ -54,19 +56,27 @@ struct mt_flow {
 static const char *segment_open(void *ctx, const struct mt_segment_view *segment)
 {
 	struct mt_flow *f = ctx;
-	return mt_script_segment_open(f->script, segment);
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	const char *name = mt_script_segment_open(f->script, segment);
+	mt_stage_enter(f->clock, before);
+	return name;
 }
 
 static void segment_close(void *ctx, const json_t *line)
 {
 	struct mt_flow *f = ctx;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
 	mt_script_segment_close(f->script, line);
+	mt_stage_enter(f->clock, before);
 }
 
 static bool block(void *ctx, const uint8_t **data, size_t *len)
 {
 	struct mt_flow *f = ctx;
-	return mt_script_block(f->script, data, len);
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	bool keep = mt_script_block(f->script, data, len);
+	mt_stage_enter(f->clock, before);
+	return keep;
 }
 
 struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
@@ -139,6 +149,11 @@ void mt_flow_set_drops(struct mt_flow *f, mt_source_drops_fn *fn, void *ctx)
 {
 	f->drops = fn;
 	f->drops_ctx = ctx;
+}
+
+void mt_flow_set_clock(struct mt_flow *f, struct mt_stage_clock *clock)
+{
+	f->clock = f->hooks.clock = clock;
 }
 
 /* --- counts ---------------------------------------------------------------------------- */
@@ -241,6 +256,7 @@ static int route(struct mt_flow *f, uint32_t upto)
 	int r = 0;
 	if (upto <= f->next)
 		return 0;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_ENCODE);
 	for (unsigned v = 0; v < f->n_outputs; v++) {
 		struct mt_err err;
 		if (!f->outputs[v])
@@ -249,12 +265,16 @@ static int route(struct mt_flow *f, uint32_t upto)
 		                                  (uint8_t)v, &err))
 			r = output_failed(f, &err);
 	}
-	if (f->options->print)
+	if (f->options->print) {
+		mt_stage_enter(f->clock, MT_STAGE_PRINT);
 		print_packets(f, upto);
+	}
+	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
 	count(f, upto);
 	f->next = upto;
 	if (f->failed || f->hooks.block)
 		settle(f);
+	mt_stage_enter(f->clock, before);
 	return f->failed ? -1 : r;
 }
 
@@ -267,6 +287,7 @@ static void give_up(void)
 
 static void enter_script(struct mt_flow *f)
 {
+	mt_stage_enter(f->clock, MT_STAGE_HOOK);
 	atomic_store(&f->where, IN_SCRIPT);
 }
 
@@ -275,6 +296,7 @@ static void leave_script(struct mt_flow *f)
 	int expected = IN_SCRIPT;
 	if (!atomic_compare_exchange_strong(&f->where, &expected, IN_C))
 		give_up();
+	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
 }
 
 int mt_flow_advance(struct mt_flow *f, uint32_t i)
@@ -312,9 +334,12 @@ static int serve(struct mt_flow *f, uint32_t index)
 	struct mt_err err;
 	if (route(f, index) || f->failed)
 		return -1;
-	if (o && index < f->batch->n && mt_output_prepare(o, &f->batch->packets[index], &err))
-		return output_failed(f, &err);
-	return 0;
+	if (!o || index >= f->batch->n)
+		return 0;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
+	int rc = mt_output_prepare(o, &f->batch->packets[index], &err);
+	mt_stage_enter(f->clock, before);
+	return rc ? output_failed(f, &err) : 0;
 }
 
 /* Has a script asked for the end, in any hook? */
@@ -342,6 +367,7 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 		case MT_ACTION_ROTATE:
 			if (serve(f, st->index))
 				return -1;
+			mt_stage_enter(f->clock, MT_STAGE_WRITE);
 			if (o && mt_output_rotate(o, "script", &err))
 				return output_failed(f, &err);
 			break;
@@ -401,12 +427,15 @@ static void mark_jumps(struct mt_batch *b)
 static int tick_outputs(struct mt_flow *f, int64_t clock_ns)
 {
 	int64_t now_ms = mt_monotonic_ms();
-	for (unsigned v = 0; v < f->n_outputs; v++) {
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
+	int rc = 0;
+	for (unsigned v = 0; v < f->n_outputs && !rc; v++) {
 		struct mt_err err;
 		if (f->outputs[v] && mt_output_tick(f->outputs[v], clock_ns, now_ms, &err))
-			return output_failed(f, &err);
+			rc = output_failed(f, &err);
 	}
-	return 0;
+	mt_stage_enter(f->clock, before);
+	return rc;
 }
 
 int mt_flow_start(struct mt_flow *f, const json_t *sources)
@@ -482,12 +511,16 @@ int mt_flow_rotate(struct mt_flow *f)
 {
 	struct mt_err err;
 	struct mt_output *o = f->outputs[MT_VERDICT_DEFAULT];
-	return o && mt_output_rotate(o, "signal", &err) ? output_failed(f, &err) : 0;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
+	int rc = o && mt_output_rotate(o, "signal", &err) ? output_failed(f, &err) : 0;
+	mt_stage_enter(f->clock, before);
+	return rc;
 }
 
 static int close_outputs(struct mt_flow *f)
 {
 	int r = 0;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
 	for (unsigned v = 0; v < f->n_outputs; v++) {
 		struct mt_err err;
 		if (!f->outputs[v] || !mt_output_close(f->outputs[v], &err))
@@ -497,6 +530,7 @@ static int close_outputs(struct mt_flow *f)
 		r = -1;
 	}
 	settle(f);
+	mt_stage_enter(f->clock, before);
 	return r;
 }
 

@@ -66,6 +66,8 @@ typedef void mt_source_drops_fn(void *ctx, uint32_t group, uint64_t *dropped, ui
 void mt_flow_set_drops(struct mt_flow *f, mt_source_drops_fn *fn, void *ctx);
 /* The same for others to ask; f may be NULL (nothing is known then). */
 void mt_flow_drops(const struct mt_flow *f, uint32_t group, uint64_t *dropped, uint64_t *kernel);
+/* --profile: the clock of the thread that works for the flow.  Before outputs are opened. */
+void mt_flow_set_clock(struct mt_flow *f, struct mt_stage_clock *clock);
 /* For outputs: hooks and counters they are opened with. */
 const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f);
 const struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f);

@@ -24,6 +24,7 @@
 #include "options.h"
 #include "pipeline.h"
 #include "privileges.h"
+#include "profile.h"
 #include "progress.h"
 #include "report.h"
 #include "script.h"
@@ -45,6 +46,7 @@ struct program {
 	bool sources_tried;
 	char run_id[32];
 	int64_t started_ms;
+	struct mt_profile profile; /* filled in with --profile */
 	pthread_t signal_thread;
 	sigset_t signals;
 	bool signal_thread_runs;
@@ -85,6 +87,8 @@ static int load_scripts(struct program *p)
 	if (!extra && !o->n_scripts)
 		return 1;
 	p->script = mt_script_new(o, p->ifaces, &err);
+	if (p->script && o->profile)
+		mt_script_set_clock(p->script, &p->profile.hooks);
 	int r = p->script ? mt_script_load(p->script, extra, &err) : -1;
 	if (r < 0)
 		mt_log_error("%s", err.text);
@@ -210,6 +214,8 @@ static void print_json(struct program *p, struct mt_script *script, int status)
 {
 	FILE *out = mt_options_packets_on_stdout(&p->options) ? stderr : stdout;
 	json_t *o = mt_report_all(p->flow, p->ifaces, script, status);
+	if (p->options.profile)
+		json_object_set_new(o, "profile", mt_profile_json(&p->profile, script));
 	json_dumpf(o, out, JSON_INDENT(2));
 	fputc('\n', out);
 	fflush(out);
@@ -361,6 +367,8 @@ static int finish(struct program *p)
 	warn_of_losses(p, totals);
 	if (p->options.verbosity)
 		mt_report_print(p->flow, p->ifaces);
+	if (p->options.profile)
+		mt_profile_report(&p->profile, p->script);
 	int status = exit_status(p, totals);
 	json_decref(totals);
 	json_decref(sources);
@@ -395,6 +403,10 @@ static int run(struct program *p)
 	if (!p->flow)
 		return MT_STATUS_USAGE;
 	mt_flow_set_drops(p->flow, mt_run_drops, p->run);
+	if (p->options.profile) {
+		mt_run_profile(p->run, &p->profile, p->script);
+		mt_flow_set_clock(p->flow, &p->profile.hooks);
+	}
 	if (open_outputs(p))
 		return MT_STATUS_USAGE;
 	if (p->script) {

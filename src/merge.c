@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "profile.h"
 
 /* A key orders a packet: its time, then the slot of its source.  Slots are given in source
  * order, so equal times come out in the order of the command line. */
@@ -46,6 +47,7 @@ struct mt_merge {
 	wide_key *wide_nodes;
 	wide_key *scratch; /* winners of the pairs while a tree is built */
 
+	struct mt_stage_clock *clock; /* --profile; or NULL */
 	bool failed;
 	_Atomic uint64_t bytes_closed; /* stored size of the files that were read to their end */
 	_Atomic uint64_t bytes_open;   /* read so far of those that are open */
@@ -188,7 +190,9 @@ static enum mt_read refill(struct mt_merge *m, unsigned slot, uint64_t *wait_bat
 {
 	struct mt_source *s = m->slots[slot];
 	struct mt_err err;
+	enum mt_stage before = mt_stage_enter(m->clock, MT_STAGE_READ);
 	enum mt_read r = mt_source_fill(s, &err);
+	mt_stage_enter(m->clock, before);
 	if (r == MT_ERROR) {
 		broke(m, &err);
 		r = MT_END;
@@ -361,6 +365,11 @@ void mt_merge_free(struct mt_merge *m)
 	free(m->wide_nodes);
 	free(m->scratch);
 	free(m);
+}
+
+void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock)
+{
+	m->clock = clock;
 }
 
 /* --- the loop -------------------------------------------------------------------------- */

@@ -19,11 +19,14 @@
 #include "source.h"
 
 struct mt_merge;
+struct mt_stage_clock;
 
 /* Merge over sources in command line order; borrowed.  Those that are parkable are closed, with
  * has_first and first_ns set; the others are open.  NULL: out of memory. */
 struct mt_merge *mt_merge_new(struct mt_source **sources, unsigned n, struct mt_chunks *chunks);
 void mt_merge_free(struct mt_merge *m);
+/* --profile: the clock of the thread that merges; borrowed. */
+void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock);
 
 /* Append packets to the batch until it is full.  MT_OK: it is; MT_END: all sources have
  * ended; MT_WAIT: nothing can be released right now, see mt_merge_poll; MT_FULL: hand the

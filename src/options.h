@@ -77,6 +77,7 @@ struct mt_options {
 	bool source_failed; /* parsing ended because a source is nothing that can be read */
 	bool overwrite;
 	bool as_mtracecap;   /* called under that name */
+	bool profile;        /* --profile */
 	int verbosity;       /* -v */
 	const char *user;    /* --relinquish-privileges */
 	const char *lua_dir; /* --lua-dir */

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "manifest.h"
 #include "output_file.h"
+#include "profile.h"
 #include "segment.h"
 #include "sink_trace.h"
 #include "units.h"
@@ -35,14 +36,12 @@ struct mt_output {
 	const struct mt_output_hooks *hooks;
 	struct mt_encoder encoder;
 	struct mt_sink *sink;
-	struct mt_segments *segments;   /* NULL without -B */
-	struct mt_trace_sink *trace;    /* NULL unless the format is MT_FORMAT_TRACE */
-	struct mt_segment_view view;    /* of the open segment or file; zeros if none */
-	struct mt_segment_view total;   /* of those that were closed */
-	struct mt_segment_view pushed;  /* the view as it was when the sink last took a block */
-	struct mt_segment_view settled; /* … and held none of it back in a codec */
-	bool open;                      /* a segment or file takes packets */
-	bool dead;                      /* failed: takes nothing more */
+	struct mt_segments *segments; /* NULL without -B */
+	struct mt_trace_sink *trace;  /* NULL unless the format is MT_FORMAT_TRACE */
+	struct mt_segment_view view;  /* of the open segment or file; zeros if none */
+	struct mt_segment_view total; /* of those that were closed */
+	bool open;                    /* a segment or file takes packets */
+	bool dead;                    /* failed: takes nothing more */
 	bool closed;
 	bool failed;                        /* see mt_output_failed */
 	bool created;                       /* the file of an output without segments is new */
@@ -58,6 +57,11 @@ static void reset_view(struct mt_output *o)
 {
 	o->view = (struct mt_segment_view){
 	        .first_ns = INT64_MAX, .last_ns = INT64_MIN, .reason = "", .source = ""};
+}
+
+static enum mt_stage enter_stage(const struct mt_output *o, enum mt_stage stage)
+{
+	return mt_stage_enter(o->hooks ? o->hooks->clock : NULL, stage);
 }
 
 static const char *source_name(const struct mt_output *o, const struct mt_packet *p)
@@ -99,30 +103,25 @@ static void restore_view(struct mt_output *o, const struct mt_segment_view *v)
 	o->view.last_ns = v->last_ns;
 }
 
-/* The block is empty: what was in it has been written, or dropped by a hook. */
-static void note_pushed(struct mt_output *o)
+/* A hook dropped the block: what was in it is not written. */
+static void note_dropped(struct mt_output *o)
 {
 	if (mt_sink_dropped(o->sink))
-		restore_view(o, &o->pushed);
-	o->pushed = o->view;
-	if (mt_sink_settled(o->sink))
-		o->settled = o->view;
-}
-
-/* Packets of a file without segments that are in it after a failure. */
-static uint64_t saved_in_file(const struct mt_output *o, bool command_failed)
-{
-	if (command_failed)
-		return 0;
-	return mt_sink_settled(o->sink) ? o->pushed.packets + mt_sink_survivors(o->sink) : o->settled.packets;
+		restore_view(o, mt_sink_pushed(o->sink));
 }
 
 /* A write failed: only what can be read from the file was written. */
-static void count_saved(struct mt_output *o, uint64_t saved)
+static void count_saved(struct mt_output *o, uint64_t packets)
 {
-	if (saved < o->view.packets)
-		restore_view(o, mt_sink_settled(o->sink) ? &o->pushed : &o->settled);
-	o->view.packets = saved;
+	if (packets < o->view.packets)
+		restore_view(o, mt_sink_saved(o->sink));
+	o->view.packets = packets;
+}
+
+/* The same for a file without segments. */
+static void count_saved_file(struct mt_output *o, bool command_failed)
+{
+	count_saved(o, command_failed ? 0 : mt_sink_saved(o->sink)->packets);
 }
 
 /* The segment in hand is spoilt: save what is whole.  A failed pipe command does not stop a live
@@ -134,9 +133,8 @@ static int give_up(struct mt_output *o, struct mt_err *err)
 		count_saved(o, mt_segments_abandon(o->segments, &o->view, err));
 	} else if (o->sink) {
 		struct mt_sink_result ignored;
-		uint64_t saved = saved_in_file(o, command);
 		mt_sink_abort(o->sink, &ignored);
-		count_saved(o, saved);
+		count_saved_file(o, command);
 		if (command)
 			mt_output_file_failed(o->config->path);
 	}
@@ -155,9 +153,12 @@ static int push(struct mt_output *o, struct mt_err *err)
 {
 	if (!mt_sink_block(o->sink)->used)
 		return 0;
-	if (mt_sink_push(o->sink, err))
+	enum mt_stage before = enter_stage(o, MT_STAGE_WRITE);
+	int rc = mt_sink_push(o->sink, err);
+	enter_stage(o, before);
+	if (rc)
 		return give_up(o, err);
-	note_pushed(o);
+	note_dropped(o);
 	return 0;
 }
 
@@ -168,7 +169,6 @@ static int begin_encoder(struct mt_output *o, struct mt_err *err)
 	memset(o->encoder.linktypes, 0, sizeof o->encoder.linktypes);
 	o->encoder.any_linktype = false;
 	o->open = true;
-	o->pushed = o->settled = o->view;
 	if (!o->encoder.ops->begin(&o->encoder)) {
 		mt_sink_set_header(o->sink, mt_sink_block(o->sink)->used);
 		return 0;
@@ -186,7 +186,10 @@ static int begin_segment(struct mt_output *o, int64_t start_ns, const struct mt_
 	o->view.reason = o->reason;
 	o->view.source = source_name(o, p);
 	o->due = false;
-	if (mt_segments_begin(o->segments, &o->view, err)) {
+	enum mt_stage before = enter_stage(o, MT_STAGE_WRITE);
+	int rc = mt_segments_begin(o->segments, &o->view, err);
+	enter_stage(o, before);
+	if (rc) {
 		o->dead = true;
 		reset_view(o);
 		return -1;
@@ -211,7 +214,9 @@ static int end_segment(struct mt_output *o, const char *reason, struct mt_err *e
 	                 : o->view.last_ns > o->view.start_ns ? o->view.last_ns
 	                                                      : o->view.start_ns;
 	uint64_t saved;
+	enum mt_stage before = enter_stage(o, MT_STAGE_WRITE);
 	int rc = mt_segments_end(o->segments, &o->view, end_ns, mt_encoder_linktypes(&o->encoder), &saved, err);
+	enter_stage(o, before);
 	if (rc) {
 		command_failed = mt_sink_command_failed(o->sink);
 		count_saved(o, saved);
@@ -453,8 +458,8 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 	if (mt_sink_tick(o->sink, now_ms, err)) {
 		if (give_up(o, err))
 			return -1;
-	} else if (o->open && !mt_sink_block(o->sink)->used) {
-		note_pushed(o);
+	} else {
+		note_dropped(o);
 	}
 	if (!o->segments)
 		return 0;
@@ -492,6 +497,7 @@ static int open_bytes(struct mt_output *o, const struct mt_run_counters *counter
 	                              .pipeout = c->pipeout,
 	                              .sha256 = c->segmented && c->segment.sha256,
 	                              .flush_ms = c->flush_ms,
+	                              .view = &o->view,
 	                              .hooks = o->hooks,
 	                              .whole = o->encoder.ops->whole,
 	                              .interrupted = &o->interrupted};
@@ -560,7 +566,7 @@ static int close_file(struct mt_output *o, struct mt_err *err)
 		rc = -1;
 	}
 	if (rc)
-		count_saved(o, saved_in_file(o, result.command_failed));
+		count_saved_file(o, result.command_failed);
 	if (result.command_failed)
 		mt_output_file_failed(o->config->path);
 	o->dead = rc != 0;

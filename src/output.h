@@ -69,6 +69,7 @@ struct mt_output_config {
  * never below an FFI call. */
 struct mt_output_hooks {
 	void *ctx;
+	struct mt_stage_clock *clock; /* --profile: of the thread that calls the output */
 	/* Name for the segment that is about to open, or NULL for the default; valid until the
 	 * next call. */
 	const char *(*segment_open)(void *ctx, const struct mt_segment_view *segment);

@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "merge.h"
+#include "profile.h"
 #include "queue.h"
 #include "report.h"
 #include "units.h"
@@ -33,12 +34,16 @@ struct mt_run {
 	struct mt_ifaces *ifaces;
 	struct mt_source_context context;
 	struct mt_chunks *chunks;
+	struct mt_readahead_pool *readahead;
 	struct mt_source **sources;
 	unsigned n;
 	struct losses *losses;
 	struct mt_merge *merge;
 	struct mt_queue *queue;
 	struct mt_flow *flow;
+	struct mt_profile *profile;   /* or NULL */
+	struct mt_script *script;     /* for the profile; or NULL */
+	struct mt_stage_clock *clock; /* of the reading thread; or NULL */
 
 	pthread_t reader, hooks;
 	bool reader_started, hooks_started;
@@ -112,11 +117,13 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->stop = stop;
 	run->done_fd = eventfd(0, EFD_CLOEXEC);
 	run->chunks = mt_chunks_new(options->any_live ? live_buffer(options) : FILE_BUDGET);
+	run->readahead = mt_readahead_pool_new();
 	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
 	run->losses = calloc(options->n_sources + 1, sizeof *run->losses);
 	size_t batches = options->any_live ? live_buffer(options) / LIVE_BATCH_BYTES : FILE_BATCHES;
 	run->queue = mt_queue_new(batches < MAX_LIVE_BATCHES ? (unsigned)batches : MAX_LIVE_BATCHES);
-	if (run->done_fd < 0 || !run->chunks || !run->sources || !run->losses || !run->queue) {
+	if (run->done_fd < 0 || !run->chunks || !run->readahead || !run->sources || !run->losses ||
+	    !run->queue) {
 		mt_log_error("out of memory");
 		mt_run_free(run);
 		return NULL;
@@ -129,7 +136,8 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	                                          .to_ns = options->to_ns,
 	                                          .window_ms = options->window_ms,
 	                                          .kernel_buffer = (size_t)options->kernel_buffer,
-	                                          .stop = stop};
+	                                          .stop = stop,
+	                                          .readahead = run->readahead};
 	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
 	if (open_sources(run)) {
 		mt_run_free(run);
@@ -155,6 +163,7 @@ void mt_run_free(struct mt_run *run)
 		mt_source_free(run->sources[i]);
 	free(run->sources);
 	free(run->losses);
+	mt_readahead_pool_free(run->readahead);
 	mt_queue_free(run->queue);
 	mt_chunks_free(run->chunks);
 	if (run->done_fd >= 0)
@@ -231,11 +240,20 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 			return MT_WAIT;
 		mt_queue_nudge(run->queue);
 		quiet = r == MT_WAIT;
+		mt_stage_enter(run->clock, quiet ? MT_STAGE_WAIT_SOURCE : MT_STAGE_WAIT_CHUNK);
 		if (r == MT_FULL)
 			mt_queue_wait_released(run->queue, wait_batch);
 		else
 			mt_merge_poll(run->merge, TICK_MS);
+		mt_stage_enter(run->clock, MT_STAGE_MERGE);
 	}
+}
+
+static void decode(struct mt_run *run, struct mt_batch *b)
+{
+	mt_stage_enter(run->clock, MT_STAGE_DECODE);
+	mt_batch_decode(b);
+	mt_stage_enter(run->clock, MT_STAGE_MERGE);
 }
 
 static void *reader_main(void *arg)
@@ -243,15 +261,18 @@ static void *reader_main(void *arg)
 	struct mt_run *run = arg;
 	bool live = run->options->any_live;
 	pthread_setname_np(pthread_self(), "mt-reader"); /* for top -H, perf */
+	mt_stage_begin(run->clock, MT_STAGE_MERGE);
 	for (;;) {
+		mt_stage_enter(run->clock, MT_STAGE_WAIT_QUEUE);
 		struct mt_batch *b = mt_queue_reserve(run->queue, TICK_MS);
+		mt_stage_enter(run->clock, MT_STAGE_MERGE);
 		if (!b && mt_queue_left(run->queue))
 			break;
 		if (!b)
 			continue;
 		enum mt_read r = fill_batch(run, b);
 		if (mt_flow_wants_decode(run->flow))
-			mt_batch_decode(b);
+			decode(run, b);
 		b->last = r == MT_END;
 		if (live && (b->last || mt_monotonic_ms() - run->losses_at_ms >= TICK_MS)) {
 			note_losses(run);
@@ -265,6 +286,7 @@ static void *reader_main(void *arg)
 		if (r == MT_END)
 			break;
 	}
+	mt_stage_end(run->clock);
 	return NULL;
 }
 
@@ -274,16 +296,23 @@ static void serve_requests(struct mt_run *run)
 {
 	if (atomic_exchange(&run->want_rotate, false))
 		mt_flow_rotate(run->flow);
-	if (atomic_exchange(&run->want_stats, false))
-		mt_report_print(run->flow, run->ifaces);
+	if (!atomic_exchange(&run->want_stats, false))
+		return;
+	mt_report_print(run->flow, run->ifaces);
+	if (run->profile)
+		mt_profile_report(run->profile, run->script);
 }
 
 static void *hooks_main(void *arg)
 {
 	struct mt_run *run = arg;
+	struct mt_stage_clock *clock = run->profile ? &run->profile->hooks : NULL;
 	pthread_setname_np(pthread_self(), "mt-hooks");
+	mt_stage_begin(clock, MT_STAGE_ROUTE);
 	for (;;) {
+		mt_stage_enter(clock, MT_STAGE_WAIT_BATCH);
 		struct mt_batch *b = mt_queue_pop(run->queue, TICK_MS);
+		mt_stage_enter(clock, MT_STAGE_ROUTE);
 		int r;
 		bool last = false;
 		if (b) {
@@ -302,6 +331,7 @@ static void *hooks_main(void *arg)
 	}
 	mt_queue_leave(run->queue);
 	mt_flow_finish(run->flow);
+	mt_stage_end(clock);
 	uint64_t one = 1;
 	if (write(run->done_fd, &one, sizeof one) < 0)
 		mt_log_error("eventfd: the end of the run could not be told");
@@ -309,6 +339,14 @@ static void *hooks_main(void *arg)
 }
 
 /* --- control ----------------------------------------------------------------------------- */
+
+void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_script *script)
+{
+	run->profile = profile;
+	run->script = script;
+	run->clock = &profile->reader;
+	mt_merge_set_clock(run->merge, run->clock);
+}
 
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
 {

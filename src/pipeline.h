@@ -21,6 +21,7 @@
 #include "script.h"
 
 struct mt_run;
+struct mt_profile;
 
 /* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
  * borrows options.  stop: when it is set, also while a source is waited for here, nothing more is read and
@@ -39,6 +40,8 @@ struct mt_link_summary mt_run_links(const struct mt_run *run);
 /* Are all times whole microseconds, as far as is known?  *sure: nothing finer can come. */
 bool mt_run_microseconds(const struct mt_run *run, bool *sure);
 
+/* --profile: measure into *profile, which is borrowed; script is asked for its part at SIGUSR1. */
+void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_script *script);
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
 /* Descriptor that becomes readable when the hook thread has ended. */

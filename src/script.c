@@ -28,7 +28,8 @@ struct mt_script {
 
 	bool packet_hooks, segment_open, segment_close, block;
 	bool failed;
-	char *name; /* what on_segment_open gave last */
+	char *name;                   /* what on_segment_open gave last */
+	struct mt_stage_clock *clock; /* --profile; or NULL */
 
 	struct mt_filter **filters;
 	unsigned n_filters;
@@ -269,6 +270,10 @@ static void push_settings(struct mt_script *s, const char *extra)
 		lua_pushstring(L, rules[o->on_script_error]);
 		lua_setfield(L, -2, "rule");
 	}
+	if (s->clock) {
+		lua_pushlightuserdata(L, s->clock);
+		lua_setfield(L, -2, "clock");
+	}
 	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, compile_filter, 1);
 	lua_setfield(L, -2, "compile_filter");
@@ -283,6 +288,11 @@ static bool flag(lua_State *L, const char *key)
 	bool value = lua_toboolean(L, -1);
 	lua_pop(L, 1);
 	return value;
+}
+
+void mt_script_set_clock(struct mt_script *s, struct mt_stage_clock *clock)
+{
+	s->clock = clock;
 }
 
 int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err)
@@ -454,6 +464,19 @@ json_t *mt_script_results(struct mt_script *s)
 		results = json_object();
 	}
 	return results;
+}
+
+json_t *mt_script_profile(struct mt_script *s, double hook_seconds)
+{
+	if (!s->clock)
+		return NULL;
+	push_function(s, "profile");
+	lua_pushnumber(s->lua, hook_seconds);
+	if (!call(s, 1, 1))
+		return NULL;
+	json_t *profile = mt_lua_to_json(s->lua, -1);
+	lua_pop(s->lua, 1);
+	return profile;
 }
 
 /* --- what others ask --------------------------------------------------------------------- */

@@ -17,10 +17,13 @@
 #include "options.h"
 
 struct mt_script;
+struct mt_stage_clock;
 
 /* Start LuaJIT and load the library.  NULL with err. */
 struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
                                 struct mt_err *err);
+/* --profile: before mt_script_load; clock is that of the hook thread, borrowed. */
+void mt_script_set_clock(struct mt_script *s, struct mt_stage_clock *clock);
 /* Load all -l and -e (and the recipe `extra`, if not NULL).  1 loaded; 0 a NAME,help was printed
  * and the program is done; -1 err. */
 int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err);
@@ -52,6 +55,9 @@ void mt_script_segment_close(struct mt_script *s, const json_t *line);
 bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len);
 /* Results of recipes: {"top": …}; new reference. */
 json_t *mt_script_results(struct mt_script *s);
+/* What --profile knows of hooks and of the compiler: {"hooks": [], "aborts": [], …}.  hook_seconds: how
+ * long the hook thread has run.  New reference, or NULL: not measured, or an error that was reported. */
+json_t *mt_script_profile(struct mt_script *s, double hook_seconds);
 /* Has a hook failed, at any time and with any rule? */
 bool mt_script_failed(const struct mt_script *s);
 /* Print the recipes that are built in, with their summaries. */

@@ -3,7 +3,12 @@
  * sink.c - block, block hook, codec, descriptor or pipe command; see sink.h.
  *
  * Called for each full block (256 KiB, so some thousand times a second at most) and by the
- * flush timer.  Complete means: everything was accepted by the kernel and the file is
+ * flush timer, on the hook thread.  Plain bytes are written there and then, which is faster than
+ * waking another thread for it; a codec takes long enough for a thread of its own to pay.
+ * Whatever the thread uses belongs to it while blocks are on their way; the hook thread waits
+ * for it before it opens or closes a file, or looks at why something failed.
+ *
+ * Complete means: everything was accepted by the kernel and the file is
  * closed.  There is no fsync: it costs up to a second a segment, and a crash of the machine
  * loses what was in flight anyway.
  */
@@ -25,8 +30,10 @@
 #include "codec.h"
 #include "log.h"
 #include "units.h"
+#include "writer.h"
 
 enum {
+	FULL_BYTES = MT_BLOCK_BYTES / 2, /* less is the end of a small file, not worth a thread */
 	POLL_MS = 200,
 	DRAIN_MS = 5,            /* between two looks whether a command has read everything */
 	STUCK_MS = 3000,         /* after an interrupt, a command that takes nothing for so long is ended */
@@ -35,25 +42,31 @@ enum {
 
 struct mt_sink {
 	struct mt_sink_config config;
+
+	/* The hook thread's. */
 	struct mt_block block;
+	struct mt_writer *writer; /* NULL: compress and write in the call */
+	bool first;               /* the next block begins with the file header */
+	bool failed;              /* nothing more is sent */
+	bool codec_holds;         /* the codec was fed since it was last asked to flush */
+	bool dropped;             /* see mt_sink_dropped */
+	size_t header;            /* bytes of the file header in the first block */
+	int64_t held_since_ms;    /* 0: unknown or nothing */
+	struct mt_segment_view pushed;
+
+	/* Of the thread that writes. */
 	struct mt_codec *codec;
 	char *path;
 	int fd;       /* bytes go here: the file, or the command's standard input; -1: none */
 	int file_fd;  /* with a command: the file, kept open for its lock; else -1 */
 	pid_t pid;    /* of the command; 0: none */
 	bool discard; /* the command is gone: drop the rest */
-	bool command_failed;
-	bool may_cut;          /* after a failed write */
-	bool stale;            /* what an overwritten file holds goes with the first write */
-	bool first;            /* the next block begins with the file header */
-	bool failed;           /* nothing more is sent */
-	bool codec_holds;      /* the codec was fed since its last flush */
-	bool dropped;          /* see mt_sink_dropped */
-	size_t header;         /* bytes of the file header in the first block */
-	uint64_t survivors;    /* see mt_sink_survivors */
-	int64_t held_since_ms; /* 0: unknown or nothing */
-	uint64_t written;      /* bytes that the descriptor took */
+	atomic_bool command_failed;
+	bool may_cut;     /* after a failed write */
+	bool stale;       /* what an overwritten file holds goes with the first write */
+	uint64_t written; /* bytes that the descriptor took */
 	struct sha256_ctx sha;
+	struct mt_segment_view saved;
 };
 
 int mt_block_reserve(struct mt_block *block, size_t n)
@@ -105,14 +118,14 @@ bool mt_sink_dropped(struct mt_sink *s)
 	return dropped;
 }
 
-uint64_t mt_sink_survivors(const struct mt_sink *s)
+const struct mt_segment_view *mt_sink_pushed(const struct mt_sink *s)
 {
-	return s->survivors;
+	return &s->pushed;
 }
 
-bool mt_sink_settled(const struct mt_sink *s)
+const struct mt_segment_view *mt_sink_saved(const struct mt_sink *s)
 {
-	return !s->codec_holds;
+	return &s->saved;
 }
 
 bool mt_sink_command_failed(const struct mt_sink *s)
@@ -149,6 +162,11 @@ static int start_command(struct mt_sink *s, const char *file, struct mt_err *err
 	return 0;
 }
 
+static struct mt_segment_view view_now(const struct mt_sink *s)
+{
+	return s->config.view ? *s->config.view : (struct mt_segment_view){.reason = "", .source = ""};
+}
+
 int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file, bool may_cut,
                   struct mt_err *err)
 {
@@ -158,10 +176,11 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 	s->stale = may_cut;
 	s->may_cut = may_cut && !s->codec && !s->config.pipeout && !(s->config.hooks && s->config.hooks->block);
 	s->held_since_ms = 0;
-	s->written = s->survivors = 0;
+	s->written = 0;
 	s->header = 0;
 	s->dropped = false;
 	s->block.used = 0;
+	s->pushed = s->saved = view_now(s);
 	sha256_init(&s->sha);
 	free(s->path);
 	s->path = strdup(path);
@@ -244,47 +263,85 @@ static int emit(void *ctx, const uint8_t *data, size_t len, struct mt_err *err)
 }
 
 /* A write failed inside the block: leave a file that ends with a whole record. */
-static void cut_to_whole(struct mt_sink *s, uint64_t before)
+static void cut_to_whole(struct mt_sink *s, const uint8_t *data, uint64_t before)
 {
 	struct stat st;
+	uint64_t packets = 0;
 	if (!s->may_cut || fstat(s->fd, &st) || !S_ISREG(st.st_mode))
 		return;
 	size_t part = (size_t)(s->written - before);
-	uint64_t whole = before + s->config.whole(s->block.data, part, s->first, &s->survivors);
+	uint64_t whole = before + s->config.whole(data, part, s->first, &packets);
 	if (whole < s->written && !ftruncate(s->fd, (off_t)whole))
 		s->written = whole;
+	s->saved.packets += packets;
 }
 
-static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err *err)
+/* Compress and write.  On the writer's thread if there is one. */
+static int work(void *ctx, const struct mt_write *w, struct mt_err *err)
 {
-	const uint8_t *data = s->block.data;
-	size_t len = s->block.used;
+	struct mt_sink *s = ctx;
 	uint64_t before = s->written;
 	if (s->stale)
 		empty_stale(s);
-	if (len && s->config.hooks && s->config.hooks->block &&
-	    !s->config.hooks->block(s->config.hooks->ctx, &data, &len)) {
+	int rc = s->codec ? mt_codec_write(s->codec, w->data, w->len, w->step, emit, s, err)
+	                  : write_all(s, w->data, w->len, err);
+	if (rc)
+		cut_to_whole(s, w->data, before);
+	else if (!s->codec || w->step != MT_CODEC_RUN)
+		s->saved = w->view;
+	return rc;
+}
+
+/* Have a thread from now on.  Without one, which is no failure, work goes on in the call. */
+static void start_writer(struct mt_sink *s)
+{
+	if (!s->codec || s->writer)
+		return;
+	s->writer = mt_writer_new(work, s);
+	if (s->writer)
+		mt_codec_spread(s->codec);
+}
+
+/* A block through its hook and on its way. */
+static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err *err)
+{
+	struct mt_write w = {.data = s->block.data, .len = s->block.used, .step = step};
+	if (w.len && s->config.hooks && s->config.hooks->block &&
+	    !s->config.hooks->block(s->config.hooks->ctx, &w.data, &w.len)) {
 		s->dropped = true;
-		data = s->block.data;
-		len = s->first ? s->header : 0;
+		w.data = s->block.data;
+		w.len = s->first ? s->header : 0;
+	} else {
+		s->pushed = view_now(s);
 	}
-	int rc = s->codec ? mt_codec_write(s->codec, data, len, step, emit, s, err)
-	                  : write_all(s, data, len, err);
-	if (rc) {
+	w.view = s->pushed;
+	int rc = s->writer ? mt_writer_push(s->writer, &s->block, &w, err) : work(s, &w, err);
+	if (rc)
 		s->failed = true;
-		cut_to_whole(s, before);
-	}
-	if (len)
+	if (w.len)
 		s->first = false;
-	s->codec_holds = s->codec && step == MT_CODEC_RUN && (len || s->codec_holds);
+	s->codec_holds = s->codec && step == MT_CODEC_RUN && (w.len || s->codec_holds);
 	s->block.used = 0;
 	return rc;
+}
+
+/* Has the thread met a failure?  0, or -1: then it is idle. */
+static int check_writer(struct mt_sink *s, struct mt_err *err)
+{
+	if (!s->writer || !mt_writer_failed(s->writer))
+		return 0;
+	s->failed = true;
+	return mt_writer_finish(s->writer, err);
 }
 
 int mt_sink_push(struct mt_sink *s, struct mt_err *err)
 {
 	if (s->failed)
 		return mt_err_set(err, "%s: nothing more is written after the failure", s->path);
+	if (check_writer(s, err))
+		return -1;
+	if (s->block.used >= FULL_BYTES)
+		start_writer(s);
 	return send_block(s, MT_CODEC_RUN, err);
 }
 
@@ -292,6 +349,8 @@ int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)
 {
 	if (s->fd < 0 || s->failed)
 		return 0;
+	if (check_writer(s, err))
+		return -1;
 	if (!s->block.used && !s->codec_holds) {
 		s->held_since_ms = 0;
 		return 0;
@@ -301,6 +360,9 @@ int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)
 	/* Half the time: the data may be older than the tick that found it, and ticks are 200 ms apart. */
 	if (now_ms - s->held_since_ms < s->config.flush_ms / 2)
 		return 0;
+	start_writer(s);
+	if (s->writer && !mt_writer_has_room(s->writer))
+		return 0; /* data are moving: a later tick asks again */
 	s->held_since_ms = 0;
 	return send_block(s, MT_CODEC_FLUSH, err);
 }
@@ -390,13 +452,27 @@ static int close_file(struct mt_sink *s, struct mt_sink_result *result, struct m
 	return rc;
 }
 
+/* The rest and the end of the codec's stream; afterwards the thread is idle. */
+static int send_end(struct mt_sink *s, struct mt_err *err)
+{
+	if (s->failed)
+		return mt_err_set(err, "%s: incomplete after a failure", s->path);
+	if (check_writer(s, err))
+		return -1;
+	int rc = send_block(s, MT_CODEC_END, err);
+	if (rc || !s->writer)
+		return rc;
+	rc = mt_writer_finish(s->writer, err);
+	s->failed = rc != 0;
+	return rc;
+}
+
 int mt_sink_end(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err)
 {
 	memset(result, 0, sizeof *result);
 	if (s->fd < 0)
 		return 0;
-	int rc = s->failed ? mt_err_set(err, "%s: incomplete after a failure", s->path)
-	                   : send_block(s, MT_CODEC_END, err);
+	int rc = send_end(s, err);
 	struct mt_err close_err = {0};
 	if (close_file(s, result, &close_err) && (!rc || result->command_failed)) {
 		if (close_err.text[0])
@@ -414,8 +490,10 @@ void mt_sink_abort(struct mt_sink *s, struct mt_sink_result *result)
 		return;
 	s->failed = true;
 	s->block.used = 0;
+	if (s->writer)
+		mt_writer_drop(s->writer);
 	if (s->codec)
-		mt_codec_reset(s->codec, &ignored);
+		mt_codec_reset(s->codec);
 	close_file(s, result, &ignored);
 }
 
@@ -425,6 +503,7 @@ void mt_sink_free(struct mt_sink *s)
 		return;
 	struct mt_sink_result ignored;
 	mt_sink_abort(s, &ignored);
+	mt_writer_free(s->writer);
 	mt_codec_free(s->codec);
 	free(s->block.data);
 	free(s->path);

@@ -3,6 +3,9 @@
  * sink.h - the way of encoded bytes to a file: block, block hook, codec, descriptor or command.
  *
  * One sink serves all segments of an output, one after the other; buffers are made once.
+ * Without a codec everything happens in the call.  With one, compressing and writing move to a
+ * thread of the sink (writer.h) with the first block that is full or waits for the flush timer;
+ * the thread stays over all segments.  A failure there is told by the next push, tick or end.
  */
 #ifndef MT_SINK_H
 #define MT_SINK_H
@@ -27,6 +30,7 @@ struct mt_sink_config {
 	const char *pipeout; /* or NULL */
 	bool sha256;         /* of the bytes of the file */
 	unsigned flush_ms;
+	const struct mt_segment_view *view;  /* what has been encoded for the file so far; may be NULL */
 	const struct mt_output_hooks *hooks; /* block is used; may be NULL */
 	size_t (*whole)(const uint8_t *data, size_t len, bool first, uint64_t *packets); /* of the encoder */
 	const atomic_bool *interrupted;
@@ -53,7 +57,7 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
                   struct mt_err *err);
 /* Send the block on; it is empty afterwards.  0 or -1. */
 int mt_sink_push(struct mt_sink *s, struct mt_err *err);
-/* Flush when something is held for flush_ms.  0 or -1. */
+/* Flush when something is held for flush_ms; never waits for a codec.  0 or -1. */
 int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err);
 /* End the file: send the rest, end the codec, close, wait for the command.  Closes in every
  * case; 0 or -1. */
@@ -65,10 +69,11 @@ void mt_sink_abort(struct mt_sink *s, struct mt_sink_result *result);
 void mt_sink_set_header(struct mt_sink *s, size_t n);
 /* The block hook dropped a block since the last call. */
 bool mt_sink_dropped(struct mt_sink *s);
-/* Packets of the block that could not be written whole which are in the file all the same. */
-uint64_t mt_sink_survivors(const struct mt_sink *s);
-/* Everything that was pushed can be read from the file: no codec holds on to some of it. */
-bool mt_sink_settled(const struct mt_sink *s);
+/* The view as of the last block that was not dropped. */
+const struct mt_segment_view *mt_sink_pushed(const struct mt_sink *s);
+/* The view as of what can be read from the file for certain: all that was written, with a codec what
+ * was flushed.  Only after a failure or the end of the file. */
+const struct mt_segment_view *mt_sink_saved(const struct mt_sink *s);
 /* The last failure was the pipe command's, not the file's. */
 bool mt_sink_command_failed(const struct mt_sink *s);
 

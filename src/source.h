@@ -17,6 +17,7 @@
 #include "chunk.h"
 #include "err.h"
 #include "iface.h"
+#include "readahead.h"
 
 /* What reading functions return. */
 enum mt_read {
@@ -67,6 +68,7 @@ struct mt_source_context {
 	unsigned window_ms;      /* -w: a live interface hands over at least every window_ms / 2 */
 	size_t kernel_buffer;    /* --kernel-buffer, bytes of the capture ring; 0: the system's default */
 	const atomic_bool *stop; /* set by a signal: ends a wait inside mt_source_open; may be NULL */
+	struct mt_readahead_pool *readahead; /* decodes compressed files; NULL: they are decoded as read */
 };
 
 struct mt_source;

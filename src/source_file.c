@@ -284,7 +284,10 @@ static int file_open(struct mt_source *s, struct mt_err *err)
 		return mt_err_set(err, "out of memory");
 	s->impl = f;
 	f->stream = mt_stream_open(s->spec.target, s->kept_fd, s->spec.follow, err);
-	if (!f->stream || find_format(s, err) || read_header(s, err))
+	if (!f->stream)
+		return -1;
+	mt_stream_read_ahead(f->stream, s->context->readahead, s->context->stop);
+	if (find_format(s, err) || read_header(s, err))
 		return -1;
 	if (f->format->ops != &mt_parser_erf && read_preamble(s, err))
 		return -1;

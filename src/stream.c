@@ -2,8 +2,10 @@
 /*
  * stream.c - bytes from a descriptor, through a decoder if they are compressed.
  *
- * Called once for each chunk of 16 to 256 KiB.  A descriptor that is not a regular file is
- * polled before each read, so reading never blocks and the source beside it is not held up.
+ * Called once for each chunk of 16 to 256 KiB.  With a pool, compressed data are decoded ahead
+ * by its workers (readahead.h), and whoever decodes also reads the descriptor.  One that is
+ * not a regular file is polled before each read, so reading never blocks and the source
+ * beside it is not held up.
  */
 #include "stream.h"
 
@@ -15,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RAW_BUFFER = 64 << 10, POLL_MS = 100, FOLLOW_MS = 50 };
+enum { MAX_RAW_BUFFER = 64 << 10, POLL_MS = 100, FOLLOW_MS = 50 };
 
 struct mt_stream {
 	int fd;
@@ -24,13 +26,20 @@ struct mt_stream {
 	bool sniffed;     /* head is complete and the codec is known */
 	uint8_t head[16]; /* first bytes, read to recognise the codec */
 	size_t head_len, head_pos;
+	struct mt_err late; /* error to report after the good bytes */
+	bool failed;
+	uint64_t size;
+	_Atomic uint64_t consumed;
+
+	/* Compressed data only.  What decoding uses (also raw_end, late, failed) belongs to the thread
+	 * that is in fill_ahead. */
 	struct mt_decoder *decoder; /* NULL: not compressed */
 	bool decoded_all;
 	uint8_t *raw; /* compressed bytes */
-	size_t raw_pos, raw_len;
-	struct mt_err late; /* error to report after the good bytes */
-	bool failed;
-	uint64_t size, consumed;
+	size_t raw_size, raw_pos, raw_len;
+	struct mt_readahead_pool *pool; /* borrowed, or NULL */
+	struct mt_readahead *ahead;     /* NULL: decoded as it is read */
+	const atomic_bool *stop;
 	char label[];
 };
 
@@ -82,10 +91,17 @@ struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, str
 	return s;
 }
 
+void mt_stream_read_ahead(struct mt_stream *s, struct mt_readahead_pool *pool, const atomic_bool *stop)
+{
+	s->pool = pool;
+	s->stop = stop;
+}
+
 void mt_stream_close(struct mt_stream *s)
 {
 	if (!s)
 		return;
+	mt_readahead_free(s->ahead); /* no worker uses the rest from here on */
 	if (s->fd != STDIN_FILENO)
 		close(s->fd);
 	mt_decoder_free(s->decoder);
@@ -103,10 +119,11 @@ static bool readable(const struct mt_stream *s, int timeout_ms)
 static ssize_t file_end(struct mt_stream *s, struct mt_err *err)
 {
 	struct stat st;
+	uint64_t consumed = mt_stream_consumed(s);
 	if (s->follow && s->regular) {
-		if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size < s->consumed)
+		if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size < consumed)
 			return mt_err_set(err, "was cut to %lld bytes while it was followed, %llu were read",
-			                  (long long)st.st_size, (unsigned long long)s->consumed);
+			                  (long long)st.st_size, (unsigned long long)consumed);
 		return MT_STREAM_WAIT;
 	}
 	s->raw_end = true;
@@ -129,19 +146,120 @@ static ssize_t raw_read(struct mt_stream *s, uint8_t *buffer, size_t size, struc
 		return mt_err_set(err, "reading: %s", strerror(errno));
 	if (n == 0)
 		return file_end(s, err);
-	s->consumed += (uint64_t)n;
+	atomic_fetch_add_explicit(&s->consumed, (uint64_t)n, memory_order_relaxed);
 	return n;
 }
 
-static int start_decoder(struct mt_stream *s, struct mt_err *err)
+static void keep_error(struct mt_stream *s, const struct mt_err *err)
 {
-	const struct mt_decoder_ops *codec = mt_decoder_detect(s->head, s->head_len);
-	s->sniffed = true;
-	if (!codec)
-		return 0;
+	s->late = *err;
+	s->failed = true;
+}
+
+static ssize_t plain_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	size_t left = s->head_len - s->head_pos;
+	if (!left)
+		return raw_read(s, buffer, size, err);
+	size_t taken = left < size ? left : size;
+	memcpy(buffer, s->head + s->head_pos, taken);
+	s->head_pos += taken;
+	if (taken == size || !s->regular)
+		return (ssize_t)taken;
+	ssize_t n = raw_read(s, buffer + taken, size - taken, err);
+	if (n == -1)
+		keep_error(s, err);
+	return (ssize_t)taken + (n > 0 ? n : 0);
+}
+
+static ssize_t refill_raw(struct mt_stream *s, struct mt_err *err)
+{
+	if (s->raw_pos) {
+		memmove(s->raw, s->raw + s->raw_pos, s->raw_len - s->raw_pos);
+		s->raw_len -= s->raw_pos;
+		s->raw_pos = 0;
+	}
+	if (s->raw_len == s->raw_size)
+		return mt_err_set(err, "the decoder makes no progress");
+	ssize_t n = raw_read(s, s->raw + s->raw_len, s->raw_size - s->raw_len, err);
+	if (n > 0)
+		s->raw_len += (size_t)n;
+	return n;
+}
+
+/* One step of the decoder. 1 go on, 0 over, -1. */
+static int decode_step(struct mt_stream *s, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	b->in = s->raw + s->raw_pos;
+	b->in_len = s->raw_len - s->raw_pos;
+	b->at_end = s->raw_end;
+	int result = mt_decoder_run(s->decoder, b, err);
+	s->raw_pos = s->raw_len - b->in_len;
+	return result;
+}
+
+static ssize_t decoded_read(struct mt_stream *s, uint8_t *buffer, size_t size, const atomic_bool *cancel,
+                            struct mt_err *err)
+{
+	struct mt_decode_buffers b = {.out = buffer, .out_len = size};
+	while (!s->decoded_all && b.out_len) {
+		if (cancel && atomic_load_explicit(cancel, memory_order_relaxed))
+			break;
+		size_t room = b.out_len, input = s->raw_len - s->raw_pos;
+		bool was_end = s->raw_end;
+		int result = decode_step(s, &b, err);
+		if (result < 0) {
+			keep_error(s, err);
+			break;
+		}
+		s->decoded_all = result == 0;
+		if (result == 0 || room != b.out_len || input != s->raw_len - s->raw_pos)
+			continue; /* it moved */
+		if (was_end) {
+			mt_err_set(err, "the compressed data end too early");
+			keep_error(s, err);
+			break;
+		}
+		ssize_t n = refill_raw(s, err);
+		if (n == MT_STREAM_WAIT && b.out_len == size)
+			return MT_STREAM_WAIT;
+		if (n == MT_STREAM_WAIT)
+			break;
+		if (n == -1) {
+			keep_error(s, err);
+			break;
+		}
+	}
+	return (ssize_t)(size - b.out_len);
+}
+
+/* The good bytes first, then the error. */
+static ssize_t told_late(const struct mt_stream *s, ssize_t n, struct mt_err *err)
+{
+	if (n || !s->failed)
+		return n;
+	*err = s->late;
+	return -1;
+}
+
+/* mt_readahead_fill: by a worker, or by the thread that reads the stream. */
+static ssize_t fill_ahead(void *ctx, uint8_t *buffer, size_t size, const atomic_bool *cancel,
+                          struct mt_err *err)
+{
+	struct mt_stream *s = ctx;
+	return told_late(s, s->failed ? 0 : decoded_read(s, buffer, size, cancel, err), err);
+}
+
+static int start_decoder(struct mt_stream *s, const struct mt_decoder_ops *codec, struct mt_err *err)
+{
 	s->decoder = mt_decoder_new(codec, s->label);
-	s->raw = malloc(RAW_BUFFER);
-	if (!s->decoder || !s->raw)
+	if (s->pool)
+		s->ahead = mt_readahead_new(s->pool, fill_ahead, s);
+	s->raw_size = s->ahead ? mt_readahead_buffer_bytes(s->ahead) : MAX_RAW_BUFFER;
+	if (s->raw_size > MAX_RAW_BUFFER)
+		s->raw_size = MAX_RAW_BUFFER;
+	s->raw = malloc(s->raw_size);
+	if (!s->decoder || !s->raw || (s->pool && !s->ahead))
 		return mt_err_set(err, "out of memory for the %s decoder", codec->name);
 	memcpy(s->raw, s->head, s->head_len);
 	s->raw_len = s->head_len;
@@ -159,102 +277,23 @@ static ssize_t sniff(struct mt_stream *s, struct mt_err *err)
 			return n;
 		s->head_len += (size_t)n;
 	}
-	return start_decoder(s, err) ? -1 : 1;
-}
-
-static ssize_t plain_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
-{
-	size_t left = s->head_len - s->head_pos;
-	if (!left)
-		return raw_read(s, buffer, size, err);
-	size_t taken = left < size ? left : size;
-	memcpy(buffer, s->head + s->head_pos, taken);
-	s->head_pos += taken;
-	if (taken == size || !s->regular)
-		return (ssize_t)taken;
-	ssize_t n = raw_read(s, buffer + taken, size - taken, err);
-	if (n == -1) {
-		s->late = *err;
-		s->failed = true;
-	}
-	return (ssize_t)taken + (n > 0 ? n : 0);
-}
-
-static ssize_t refill_raw(struct mt_stream *s, struct mt_err *err)
-{
-	if (s->raw_pos) {
-		memmove(s->raw, s->raw + s->raw_pos, s->raw_len - s->raw_pos);
-		s->raw_len -= s->raw_pos;
-		s->raw_pos = 0;
-	}
-	if (s->raw_len == RAW_BUFFER)
-		return mt_err_set(err, "the decoder makes no progress");
-	ssize_t n = raw_read(s, s->raw + s->raw_len, RAW_BUFFER - s->raw_len, err);
-	if (n > 0)
-		s->raw_len += (size_t)n;
-	return n;
-}
-
-/* One step of the decoder. 1 go on, 0 over, -1. */
-static int decode_step(struct mt_stream *s, struct mt_decode_buffers *b, struct mt_err *err)
-{
-	b->in = s->raw + s->raw_pos;
-	b->in_len = s->raw_len - s->raw_pos;
-	b->at_end = s->raw_end;
-	int result = mt_decoder_run(s->decoder, b, err);
-	s->raw_pos = s->raw_len - b->in_len;
-	return result;
-}
-
-static ssize_t decoded_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
-{
-	struct mt_decode_buffers b = {.out = buffer, .out_len = size};
-	while (!s->decoded_all && b.out_len) {
-		size_t room = b.out_len, input = s->raw_len - s->raw_pos;
-		bool was_end = s->raw_end;
-		int result = decode_step(s, &b, err);
-		if (result < 0) {
-			s->late = *err;
-			s->failed = true;
-			break;
-		}
-		s->decoded_all = result == 0;
-		if (result == 0 || room != b.out_len || input != s->raw_len - s->raw_pos)
-			continue; /* it moved */
-		if (was_end) {
-			mt_err_set(&s->late, "the compressed data end too early");
-			s->failed = true;
-			break;
-		}
-		ssize_t n = refill_raw(s, err);
-		if (n == MT_STREAM_WAIT && b.out_len == size)
-			return MT_STREAM_WAIT;
-		if (n == MT_STREAM_WAIT)
-			break;
-		if (n == -1) {
-			s->late = *err;
-			s->failed = true;
-			break;
-		}
-	}
-	return (ssize_t)(size - b.out_len);
+	s->sniffed = true;
+	const struct mt_decoder_ops *codec = mt_decoder_detect(s->head, s->head_len);
+	return codec && start_decoder(s, codec, err) ? -1 : 1;
 }
 
 ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
 {
-	if (!s->failed && !s->sniffed) {
+	if (!s->sniffed) {
 		ssize_t n = sniff(s, err);
 		if (n < 0)
 			return n;
 	}
-	ssize_t n = 0;
-	if (!s->failed)
-		n = s->decoder ? decoded_read(s, buffer, size, err) : plain_read(s, buffer, size, err);
-	if (n == 0 && s->failed) {
-		*err = s->late;
-		return -1;
-	}
-	return n;
+	if (s->ahead)
+		return mt_readahead_read(s->ahead, buffer, size, s->stop, MT_STREAM_WAIT, err);
+	if (s->decoder)
+		return fill_ahead(s, buffer, size, NULL, err);
+	return told_late(s, s->failed ? 0 : plain_read(s, buffer, size, err), err);
 }
 
 int mt_stream_wait(struct mt_stream *s, const atomic_bool *stop, struct mt_err *err)
@@ -288,5 +327,5 @@ uint64_t mt_stream_size(const struct mt_stream *s)
 
 uint64_t mt_stream_consumed(const struct mt_stream *s)
 {
-	return s->consumed;
+	return atomic_load_explicit(&s->consumed, memory_order_relaxed);
 }

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "err.h"
+#include "readahead.h"
 
 enum { MT_STREAM_WAIT = -2 }; /* nothing to read right now */
 
@@ -23,15 +24,19 @@ struct mt_stream;
 /* Open path ("-": standard input), or what kept_fd has open if that is not -1; kept_fd stays
  * the caller's.  follow: the end of a regular file is a reason to wait. */
 struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, struct mt_err *err);
+/* Before the first read: if it turns out to be compressed, have pool decode it ahead.  stop (may
+ * be NULL) ends a wait for the pool.  Both are borrowed. */
+void mt_stream_read_ahead(struct mt_stream *s, struct mt_readahead_pool *pool, const atomic_bool *stop);
 /* Up to size bytes into buffer: their number, 0 at the end, -1 on an error, MT_STREAM_WAIT
- * if reading would block.  Never blocks, but for a regular file's disk. */
+ * if reading would block.  Never blocks, but for a regular file's disk and for a decoder that
+ * is at work. */
 ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err);
 /* Block until something can be read, or stop (may be NULL) is set.  0, or -1: stopped. */
 int mt_stream_wait(struct mt_stream *s, const atomic_bool *stop, struct mt_err *err);
 /* Descriptor to poll, or -1 for a regular file. */
 int mt_stream_fd(const struct mt_stream *s);
 bool mt_stream_is_regular(const struct mt_stream *s);
-/* Size of a regular file, else 0; bytes read of what is stored. */
+/* Size of a regular file, else 0; bytes read of what is stored, read-ahead included. */
 uint64_t mt_stream_size(const struct mt_stream *s);
 uint64_t mt_stream_consumed(const struct mt_stream *s);
 void mt_stream_close(struct mt_stream *s);

@@ -263,7 +263,7 @@ local function batch_stage(S, script, place, due, intervals)
 end
 
 --- Build the stages for a chain.
--- @tparam table S shared: state, flow, segment (handle for rotate hooks), route (function)
+-- @tparam table S shared: state, flow, segment (handle for rotate hooks), route (function), profile (with --profile)
 -- @tparam table scripts the chain
 -- @tparam function intervals_for `f(places, due)` gives the function that calls due on_interval hooks
 -- @treturn table stages, each with run(from, to, hooks_done, rotate_done), places, is_batch
@@ -293,9 +293,17 @@ function M.stages(S, scripts, intervals_for)
     end
     local due, any, intervals = due_of(places)
     local text = M.loop_text(scripts, places, ask, any)
-    local run = assert(loadstring(text, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
-      bit.tobit, match, S.route, intervals, scripts, due, S.segment)
-    stages[#stages + 1] = { run = run, places = places, due = due, intervals = intervals }
+    local function make(source)
+      return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
+        bit.tobit, match, S.route, intervals, scripts, due, S.segment)
+    end
+    local stage = { places = places, due = due, intervals = intervals }
+    if S.profile then
+      S.profile.add_loop(stage, text, make)
+    else
+      stage.run = make(text)
+    end
+    stages[#stages + 1] = stage
     places = {}
   end
 

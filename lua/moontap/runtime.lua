@@ -30,6 +30,7 @@ local settings    -- from C: see script.c
 local scripts = {}
 local stages = {}
 local shared = {} -- what the generated loop uses
+local profile     -- moontap.profile with --profile, else nil
 local resume      -- where the last stage goes on after C has served it
 local failed = false
 
@@ -83,7 +84,7 @@ local function switch_off(script)
   script.off = true
   -- The loop that is being left still stands on the stack: it must not hold on to the hooks.
   for _, stage in ipairs(stages) do
-    stage.run, stage.intervals = nil, nil
+    stage.run, stage.timed, stage.intervals = nil, nil, nil
   end
   C.mt_script_log(1, ("script %s: switched off after %d error(s); its packets are %s"):format(script.label,
     script.errors, script.rule == "drop" and "dropped" or "kept"))
@@ -209,6 +210,9 @@ local function intervals_for(places, due)
 end
 
 function rebuild()
+  if profile then
+    profile.begin_stages()
+  end
   stages = driver.stages(shared, scripts, intervals_for)
 end
 
@@ -331,7 +335,11 @@ end
 -- Run a stage over [from, to).  Returns the end of what it has done.
 local function run_stage(k, from, to, hooks_done, rotate_done)
   while true do
-    local ok, why = xpcall(stages[k].run, on_raise, from, to, hooks_done, rotate_done)
+    local stage = stages[k]
+    local ok, why = xpcall(profile and profile.enter(stage) or stage.run, on_raise, from, to, hooks_done, rotate_done)
+    if profile then
+      profile.leave(stage)
+    end
     if ok then
       return st.index
     end
@@ -531,6 +539,13 @@ function M.results()
   return all
 end
 
+--- What --profile has measured.
+-- @tparam number hook_seconds how long the hook thread has run
+-- @treturn table see moontap.profile
+function M.profile(hook_seconds)
+  return profile.report(hook_seconds)
+end
+
 local function has(hook)
   for _, script in ipairs(scripts) do
     if script.hooks[hook] then
@@ -572,6 +587,9 @@ local function add(script)
     script.next_ns = ffi.new("int64_t[1]", UNSET)
   end
   scripts[#scripts + 1] = script
+  if profile then
+    profile.add(script, #scripts)
+  end
 end
 
 --- Load the chain.
@@ -585,6 +603,11 @@ function M.load(hook_state, given)
   packet.attach(st)
   segment.attach(st, route)
   shared.state, shared.route = st, route
+  if given.clock then
+    profile = require "moontap.profile"
+    profile.start(given.clock)
+    shared.profile = profile
+  end
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
