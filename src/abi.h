@@ -316,6 +316,9 @@ MT_EXPORT void mt_table_remove(struct mt_table *table, struct mt_table_entry *en
 /* Remove all entries; give memory back to the system where there is much. */
 MT_EXPORT void mt_table_clear(struct mt_table *table);
 
+/* CRC-32 as gzip has it (ISO 3309), of a whole string. */
+MT_EXPORT uint32_t mt_crc32(const uint8_t *data, size_t len);
+
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {
 	const char *name;
