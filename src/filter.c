@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * filter.c - BPF by libpcap, one program for each link type.
+ * filter.c - BPF expressions compiled by libpcap, one program for each link type, run by bpf.c.
  *
  * A run sees one link type as a rule and a handful at most.  The program of the last
- * packet is tried first, so that a match costs the interpreter and one comparison.
+ * packet is tried first, so that a match costs the program and one comparison.
  */
 #include "filter.h"
 
@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf.h"
 #include "linktype.h"
 
 struct program {
 	struct bpf_program code;
+	struct mt_bpf *bpf; /* the same; NULL: bpf_filter runs it */
 	uint16_t linktype;
 	bool valid; /* the expression has a meaning for it */
 };
@@ -51,6 +53,8 @@ static struct program *add_program(struct mt_filter *f, uint16_t linktype, struc
 	memset(program, 0, sizeof *program);
 	program->linktype = linktype;
 	program->valid = compile(f->text, linktype, &program->code, err) == 0;
+	if (program->valid)
+		program->bpf = mt_bpf_new(program->code.bf_insns, program->code.bf_len);
 	f->last = f->n++;
 	return program;
 }
@@ -89,9 +93,11 @@ void mt_filter_free(struct mt_filter *f)
 {
 	if (!f)
 		return;
-	for (unsigned i = 0; i < f->n; i++)
+	for (unsigned i = 0; i < f->n; i++) {
+		mt_bpf_free(f->programs[i].bpf);
 		if (f->programs[i].valid)
 			pcap_freecode(&f->programs[i].code);
+	}
 	free(f->programs);
 	free(f->text);
 	free(f);
@@ -115,5 +121,7 @@ int mt_filter_match(struct mt_filter *f, const struct mt_packet *packet)
 		return -1;
 	if (!program->valid)
 		return -1;
-	return bpf_filter(program->code.bf_insns, packet->data, packet->wirelen, packet->caplen) != 0;
+	if (__builtin_expect(!program->bpf, 0))
+		return bpf_filter(program->code.bf_insns, packet->data, packet->wirelen, packet->caplen) != 0;
+	return mt_bpf_run(program->bpf, packet->data, packet->wirelen, packet->caplen) != 0;
 }

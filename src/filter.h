@@ -3,7 +3,7 @@
  * filter.h - a BPF expression, compiled by libpcap once for each link type it meets.
  *
  * It means the frame as written, VLAN tag restored, live and from a file alike: compiled
- * without the kernel's ancillary data and run by bpf_filter over the captured bytes.
+ * without the kernel's ancillary data and run over the captured bytes.
  * One object belongs to one thread.  mt_filter_match is in abi.h.
  */
 #ifndef MT_FILTER_H
