@@ -54,6 +54,8 @@ static const struct mt_abi_entry table[] = {
         FIELD(mt_batch, decoded),
         FIELD(mt_batch, bytes),
         FIELD(mt_batch, last),
+        FIELD(mt_batch, screened),
+        FIELD(mt_batch, reserved),
         FIELD(mt_batch, packets),
         FIELD(mt_batch, decode),
         SIZE(mt_segment_view),

@@ -95,11 +95,13 @@ struct mt_decoded {
 
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
 struct mt_batch {
-	uint64_t seq;    /* number of this batch, from 1 */
-	uint32_t n;      /* packets in it */
-	int32_t decoded; /* 1 when decode[0..n-1] is filled in */
-	uint32_t bytes;  /* sum of caplen */
-	uint32_t last;   /* 1: the stream ends after this batch */
+	uint64_t seq;      /* number of this batch, from 1 */
+	uint32_t n;        /* packets in it */
+	int32_t decoded;   /* 1 when decode[0..n-1] is filled in */
+	uint32_t bytes;    /* sum of caplen */
+	uint32_t last;     /* 1: the stream ends after this batch */
+	uint32_t screened; /* 1: -F and -s have been applied (screen.h) */
+	uint32_t reserved;
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
 };

@@ -386,7 +386,8 @@ void mt_batch_decode(struct mt_batch *batch)
 			__builtin_prefetch(batch->packets[i + PREFETCH_AHEAD].data + 12);
 			__builtin_prefetch(batch->packets[i + PREFETCH_AHEAD].data + 47);
 		}
-		mt_decode(&batch->packets[i], &batch->decode[i]);
+		if (batch->packets[i].verdict < MT_VERDICT_OUTSIDE) /* else nobody sees it */
+			mt_decode(&batch->packets[i], &batch->decode[i]);
 	}
 	batch->decoded = 1;
 }

@@ -424,6 +424,36 @@ static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *
 	return r;
 }
 
+/* The same while there is one source: its run goes into the batch as it is. */
+static enum mt_read play_alone(struct mt_merge *m, struct mt_batch *b)
+{
+	int64_t parked_ns = m->next_parked < m->n_parked ? m->parked_ns[m->next_parked] : INT64_MAX;
+	bool any_parked = m->next_parked < m->n_parked;
+	struct mt_source *s = m->slots[0];
+	const struct mt_packet *p = &s->run[s->run_pos], *run_end = &s->run[s->run_n];
+	struct mt_packet *out = b->packets + b->n, *end = b->packets + MT_BATCH_PACKETS;
+	uint32_t bytes = b->bytes;
+	enum mt_read r = MT_OK;
+
+	if (p == run_end)
+		return any_parked ? MT_FULL : MT_END;
+	while (p < run_end && out < end && bytes < BATCH_BYTES) {
+		if (any_parked && parked_ns <= p->ts_ns) {
+			r = MT_FULL;
+			break;
+		}
+		bytes += p->caplen;
+		*out++ = *p++;
+	}
+	s->run_pos = (unsigned)(p - s->run);
+	b->n = (uint32_t)(out - b->packets);
+	b->bytes = bytes;
+	if (p == run_end)
+		return MT_WAIT;
+	rekey(m, 0);
+	return r;
+}
+
 static void count_progress(struct mt_merge *m)
 {
 	uint64_t bytes = 0;
@@ -445,7 +475,9 @@ enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *b, uint64_t *wai
 		if (b->n == MT_BATCH_PACKETS || b->bytes >= BATCH_BYTES)
 			return MT_OK;
 		unsigned slot = 0;
-		enum mt_read r = m->wide ? play(m, b, &slot, true) : play(m, b, &slot, false);
+		enum mt_read r = m->n_slots == 1 ? play_alone(m, b)
+		                 : m->wide       ? play(m, b, &slot, true)
+		                                 : play(m, b, &slot, false);
 		if (r == MT_WAIT) { /* a run is used up */
 			r = refill(m, slot, wait_batch);
 			if (r == MT_FULL)

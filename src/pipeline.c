@@ -13,11 +13,13 @@
 #include "profile.h"
 #include "queue.h"
 #include "report.h"
+#include "screen.h"
 #include "units.h"
 
 enum {
 	FILE_BUDGET = 24 << 20, /* bytes of chunks when no source is live */
 	FILE_BATCHES = 8,
+	HELP_AT = 3, /* batches that wait for the hook thread before the reading thread works for it */
 	LIVE_BATCH_BYTES = 256 << 10, /* live: one batch for so many bytes of --buffer-size */
 	MAX_LIVE_BATCHES = 4096,
 	TICK_MS = 100,  /* timers, and how soon a stop is noticed */
@@ -35,6 +37,7 @@ struct mt_run {
 	struct mt_source_context context;
 	struct mt_chunks *chunks;
 	struct mt_readahead_pool *readahead;
+	struct mt_screen *reader_screen, *hook_screen; /* NULL: sources filter */
 	struct mt_source **sources;
 	unsigned n;
 	struct losses *losses;
@@ -102,6 +105,32 @@ static int open_sources(struct mt_run *run)
 	return failed;
 }
 
+/* Is what -F and -s ask for the same for all packets, and does nothing else need it earlier? */
+static bool screens_batches(const struct mt_options *o)
+{
+	for (unsigned i = 0; i < o->n_sources; i++)
+		if (o->sources[i].filter || o->sources[i].snaplen)
+			return false;
+	return o->filter && *o->filter && !o->any_live;
+}
+
+static int open_screens(struct mt_run *run)
+{
+	struct mt_err err;
+	if (!screens_batches(run->options))
+		return 0;
+	uint32_t snaplen = run->context.snaplen ? run->context.snaplen : MT_MAX_CAPLEN;
+	run->reader_screen = mt_screen_new(run->context.filter, snaplen, run->ifaces, &err);
+	if (run->reader_screen)
+		run->hook_screen = mt_screen_new(run->context.filter, snaplen, run->ifaces, &err);
+	run->context.filter = NULL;
+	run->context.snaplen = 0;
+	if (run->hook_screen)
+		return 0;
+	mt_log_error("%s", err.text);
+	return -1;
+}
+
 static size_t live_buffer(const struct mt_options *o)
 {
 	return o->buffer_bytes < SIZE_MAX ? (size_t)o->buffer_bytes : SIZE_MAX;
@@ -139,7 +168,7 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	                                          .stop = stop,
 	                                          .readahead = run->readahead};
 	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
-	if (open_sources(run)) {
+	if (open_screens(run) || open_sources(run)) {
 		mt_run_free(run);
 		return NULL;
 	}
@@ -164,6 +193,8 @@ void mt_run_free(struct mt_run *run)
 	free(run->sources);
 	free(run->losses);
 	mt_readahead_pool_free(run->readahead);
+	mt_screen_free(run->reader_screen);
+	mt_screen_free(run->hook_screen);
 	mt_queue_free(run->queue);
 	mt_chunks_free(run->chunks);
 	if (run->done_fd >= 0)
@@ -249,8 +280,15 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 	}
 }
 
-static void decode(struct mt_run *run, struct mt_batch *b)
+/* Filters and decoding can be done by either thread: by this one while it is ahead of the other. */
+static void help(struct mt_run *run, struct mt_batch *b)
 {
+	if (mt_queue_waiting(run->queue) < HELP_AT)
+		return;
+	if (run->reader_screen)
+		mt_screen_batch(run->reader_screen, b);
+	if (!mt_flow_wants_decode(run->flow))
+		return;
 	mt_stage_enter(run->clock, MT_STAGE_DECODE);
 	mt_batch_decode(b);
 	mt_stage_enter(run->clock, MT_STAGE_MERGE);
@@ -271,8 +309,7 @@ static void *reader_main(void *arg)
 		if (!b)
 			continue;
 		enum mt_read r = fill_batch(run, b);
-		if (mt_flow_wants_decode(run->flow))
-			decode(run, b);
+		help(run, b);
 		b->last = r == MT_END;
 		if (live && (b->last || mt_monotonic_ms() - run->losses_at_ms >= TICK_MS)) {
 			note_losses(run);
@@ -317,6 +354,8 @@ static void *hooks_main(void *arg)
 		bool last = false;
 		if (b) {
 			last = b->last;
+			if (run->hook_screen)
+				mt_screen_batch(run->hook_screen, b);
 			r = mt_flow_batch(run->flow, b);
 			mt_chunks_release(run->chunks, b->seq);
 			mt_queue_release(run->queue);

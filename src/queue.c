@@ -119,7 +119,8 @@ struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms)
 		return NULL;
 	struct mt_batch *b = *slot;
 	b->seq = seq;
-	b->n = b->decoded = b->bytes = b->last = 0;
+	b->n = b->bytes = b->last = b->screened = 0;
+	b->decoded = 0;
 	return b;
 }
 
@@ -128,6 +129,11 @@ void mt_queue_push(struct mt_queue *q)
 	uint64_t waiting = atomic_fetch_add(&q->pushed, 1) + 1 - atomic_load(&q->released);
 	if (waiting >= WAKE_AT && atomic_load(&q->consumer_sleeps))
 		wake(q);
+}
+
+unsigned mt_queue_waiting(struct mt_queue *q)
+{
+	return (unsigned)(atomic_load_explicit(&q->pushed, memory_order_relaxed) - atomic_load(&q->released));
 }
 
 void mt_queue_nudge(struct mt_queue *q)
