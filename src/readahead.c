@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -49,6 +48,7 @@ struct mt_readahead_pool {
 struct mt_readahead {
 	struct mt_readahead_pool *pool;
 	mt_readahead_fill *fill;
+	mt_readahead_meanwhile *meanwhile;
 	void *ctx;
 	struct buffer *oldest, **newest; /* decoded, to be read */
 	unsigned n_ready;
@@ -264,13 +264,15 @@ void mt_readahead_pool_free(struct mt_readahead_pool *pool)
 
 /* --- one stream ------------------------------------------------------------------------ */
 
-struct mt_readahead *mt_readahead_new(struct mt_readahead_pool *pool, mt_readahead_fill *fill, void *ctx)
+struct mt_readahead *mt_readahead_new(struct mt_readahead_pool *pool, mt_readahead_fill *fill,
+                                      mt_readahead_meanwhile *meanwhile, void *ctx)
 {
 	struct mt_readahead *a = calloc(1, sizeof *a);
 	if (!a)
 		return NULL;
 	a->pool = pool;
 	a->fill = fill;
+	a->meanwhile = meanwhile;
 	a->ctx = ctx;
 	a->newest = &a->oldest;
 	pthread_condattr_t attr;
@@ -342,6 +344,11 @@ static ssize_t fill_here(struct mt_readahead *a, uint8_t *buffer, size_t size, s
 
 static void wait_a_while(struct mt_readahead *a)
 {
+	pthread_mutex_unlock(&a->pool->lock);
+	bool worked = a->meanwhile(a->ctx);
+	pthread_mutex_lock(&a->pool->lock);
+	if (worked || !a->busy || a->oldest)
+		return;
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += STOP_MS * 1000000L;

@@ -14,6 +14,7 @@
 #ifndef MT_READAHEAD_H
 #define MT_READAHEAD_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -30,14 +31,19 @@ struct mt_readahead;      /* what was decoded ahead of one stream */
 typedef ssize_t mt_readahead_fill(void *ctx, uint8_t *buffer, size_t size, const atomic_bool *cancel,
                                   struct mt_err *err);
 
+/* Something that the thread that waits for a worker can do meanwhile, besides the worker: read the
+ * bytes that it will ask for next.  False if there was nothing to do. */
+typedef bool mt_readahead_meanwhile(void *ctx);
+
 /* A pool without threads: they are made when there is something to do, at most one a processor
  * and four.  NULL: out of memory. */
 struct mt_readahead_pool *mt_readahead_pool_new(void);
 /* Ends the threads.  Every mt_readahead of it must be freed before.  NULL is fine. */
 void mt_readahead_pool_free(struct mt_readahead_pool *pool);
 
-/* ctx (borrowed) is fill's, which nobody else may call from now on.  NULL: out of memory. */
-struct mt_readahead *mt_readahead_new(struct mt_readahead_pool *pool, mt_readahead_fill *fill, void *ctx);
+/* ctx (borrowed) is for both functions, which nobody else may call from now on.  NULL: out of memory. */
+struct mt_readahead *mt_readahead_new(struct mt_readahead_pool *pool, mt_readahead_fill *fill,
+                                      mt_readahead_meanwhile *meanwhile, void *ctx);
 /* Size of a buffer as things are: 256 KiB for a few streams, down to 16 KiB for many. */
 size_t mt_readahead_buffer_bytes(const struct mt_readahead *a);
 /* The next bytes, as fill returns them: those decoded ahead, or fresh ones.  Blocks while a worker

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,9 @@ struct mt_stream {
 	bool decoded_all;
 	uint8_t *raw; /* compressed bytes */
 	size_t raw_size, raw_pos, raw_len;
+	pthread_mutex_t next_lock; /* who reads the descriptor holds it; of next, next_len */
+	uint8_t *next;             /* bytes behind those in raw, or NULL */
+	size_t next_len;
 	struct mt_readahead_pool *pool; /* borrowed, or NULL */
 	struct mt_readahead *ahead;     /* NULL: decoded as it is read */
 	const atomic_bool *stop;
@@ -84,6 +88,7 @@ struct mt_stream *mt_stream_open(const char *path, int kept_fd, bool follow, str
 		free(s);
 		return NULL;
 	}
+	pthread_mutex_init(&s->next_lock, NULL);
 	if (check_kind(s, err)) {
 		mt_stream_close(s);
 		return NULL;
@@ -97,6 +102,25 @@ void mt_stream_read_ahead(struct mt_stream *s, struct mt_readahead_pool *pool, c
 	s->stop = stop;
 }
 
+/* mt_readahead_meanwhile: reading the descriptor is a tenth of the work of unpacking gzip. */
+static bool read_next(void *ctx)
+{
+	struct mt_stream *s = ctx;
+	ssize_t n = 0;
+	if (!s->regular || s->follow)
+		return false;
+	pthread_mutex_lock(&s->next_lock);
+	if (!s->next)
+		s->next = malloc(s->raw_size);
+	if (s->next && !s->next_len)
+		n = read(s->fd, s->next,
+		         s->raw_size); /* the end and errors are met again by who needs the bytes */
+	if (n > 0)
+		s->next_len = (size_t)n;
+	pthread_mutex_unlock(&s->next_lock);
+	return n > 0;
+}
+
 void mt_stream_close(struct mt_stream *s)
 {
 	if (!s)
@@ -106,6 +130,8 @@ void mt_stream_close(struct mt_stream *s)
 		close(s->fd);
 	mt_decoder_free(s->decoder);
 	free(s->raw);
+	free(s->next);
+	pthread_mutex_destroy(&s->next_lock);
 	free(s);
 }
 
@@ -172,6 +198,26 @@ static ssize_t plain_read(struct mt_stream *s, uint8_t *buffer, size_t size, str
 	return (ssize_t)taken + (n > 0 ? n : 0);
 }
 
+/* Move what was read already behind the bytes in raw; the number of them. */
+static size_t take_next(struct mt_stream *s)
+{
+	size_t n = s->next_len, room = s->raw_size - s->raw_len;
+	if (!n)
+		return 0;
+	if (!s->raw_len) {
+		uint8_t *raw = s->raw;
+		s->raw = s->next;
+		s->next = raw;
+	} else {
+		n = n < room ? n : room;
+		memcpy(s->raw + s->raw_len, s->next, n);
+		memmove(s->next, s->next + n, s->next_len - n);
+	}
+	s->next_len -= n;
+	atomic_fetch_add_explicit(&s->consumed, (uint64_t)n, memory_order_relaxed);
+	return n;
+}
+
 static ssize_t refill_raw(struct mt_stream *s, struct mt_err *err)
 {
 	if (s->raw_pos) {
@@ -181,7 +227,11 @@ static ssize_t refill_raw(struct mt_stream *s, struct mt_err *err)
 	}
 	if (s->raw_len == s->raw_size)
 		return mt_err_set(err, "the decoder makes no progress");
-	ssize_t n = raw_read(s, s->raw + s->raw_len, s->raw_size - s->raw_len, err);
+	pthread_mutex_lock(&s->next_lock);
+	ssize_t n = (ssize_t)take_next(s);
+	if (!n)
+		n = raw_read(s, s->raw + s->raw_len, s->raw_size - s->raw_len, err);
+	pthread_mutex_unlock(&s->next_lock);
 	if (n > 0)
 		s->raw_len += (size_t)n;
 	return n;
@@ -254,7 +304,7 @@ static int start_decoder(struct mt_stream *s, const struct mt_decoder_ops *codec
 {
 	s->decoder = mt_decoder_new(codec, s->label);
 	if (s->pool)
-		s->ahead = mt_readahead_new(s->pool, fill_ahead, s);
+		s->ahead = mt_readahead_new(s->pool, fill_ahead, read_next, s);
 	s->raw_size = s->ahead ? mt_readahead_buffer_bytes(s->ahead) : MAX_RAW_BUFFER;
 	if (s->raw_size > MAX_RAW_BUFFER)
 		s->raw_size = MAX_RAW_BUFFER;
