@@ -142,7 +142,9 @@ function M.add_loop(stage, text, make)
   local loop = loops[built]
   if not loop then
     local n = SCRIPTS + 3 * #scripts
-    loop = { times = ffi.new("struct mt_hook_times", n), n_slots = n, runs = 0, plain_ns = 0 }
+    -- A flexible array member is no room for LuaJIT: ffi.new would make the head alone.
+    local memory = ffi.new("uint8_t[?]", ffi.sizeof "struct mt_hook_times" + n * ffi.sizeof "struct mt_hook_slot")
+    loop = { times = ffi.cast("struct mt_hook_times *", memory), memory = memory, n_slots = n, runs = 0, plain_ns = 0 }
     loops[built] = loop
   end
   stage.run = make(HELPERS:format(built) .. counted_text(text))
@@ -214,16 +216,17 @@ local function reason_in(source, aborts)
   end
 end
 
--- Share of the calls that ended in compiled code, and words for it.
-local function how(loop, i, source, aborts)
+-- Share of the calls of a hook that ran compiled, and words for it.  A loop that is compiled takes its hooks along,
+-- and mt_hook_tick has seen who left it on the way; else a hook may be compiled on its own.
+local function how(loop, i, hook, source, aborts)
   local slot = loop.times.slot[i]
   local n = tonumber(slot.n[0] + slot.n[1])
   if n == 0 then
     return nil
   end
   local share = tonumber(slot.n[1]) / n
-  if loop.run and compiler.state_of_loop(loop.run) == "blacklisted" then
-    share = 0 -- whatever became of the timed copy
+  if not loop.run or compiler.state_of_loop(loop.run) ~= "compiled" then
+    share = compiler.state_of(hook, 0) == "compiled" and 1 or 0
   end
   if share >= 0.95 then
     return share, "compiled"
@@ -242,7 +245,7 @@ local function add_loop_rows(rows, loop, aborts)
   for i = 0, loop.n_slots - 1 do
     sum = sum + (i ~= CLOCK and i ~= ELSEWHERE and net(loop, i) or 0)
   end
-  local function add(script, hook, i, source)
+  local function add(script, hook, i, source, func)
     local slot = loop.times.slot[i]
     local ns, n = net(loop, i)
     local calls = slot.untimed + slot.timed
@@ -255,7 +258,7 @@ local function add_loop_rows(rows, loop, aborts)
     if calls > 0 then
       local share, words
       if source then
-        share, words = how(loop, i, source, aborts)
+        share, words = how(loop, i, func, source, aborts)
       end
       rows[#rows + 1] = { script = script, hook = hook, calls = calls, ns_per_call = each,
         seconds = each and each * calls / 1e9, compiled = share, how = words, timed_calls = n }
@@ -263,7 +266,7 @@ local function add_loop_rows(rows, loop, aborts)
   end
   for place, known in ipairs(scripts) do
     for part, name in ipairs(PARTS) do
-      add(known.script.label, name, slot_of(place, part), part > 1 and known.source)
+      add(known.script.label, name, slot_of(place, part), part > 1 and known.source, known.script.hooks[name])
     end
   end
   add("moontap", "the loop around the hooks", LOOP)

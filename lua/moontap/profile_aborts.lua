@@ -263,6 +263,9 @@ function M.found(kind)
         entry.blacklisted = true
       end
     end
+    if entry.kind == "stitch" and entry.ours then
+      entry = {} -- between batches, where it costs nothing
+    end
     if entry.kind == kind and (kind == "stitch" or not HARMLESS[entry.code] or (entry.blacklisted and entry.code ~= 5)) then
       result[#result + 1] = entry
     elseif entry.kind == kind then
