@@ -172,11 +172,6 @@ struct mt_iface_view {
 	uint32_t linktype;
 };
 
-/* A compiled BPF expression; see filter.h. */
-struct mt_filter;
-/* 1 if the packet matches, 0 if not, -1 if the expression has no meaning for its link type. */
-MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *packet);
-
 /* The stage that routes packets to outputs; see flow.h. */
 struct mt_flow;
 /* Write every packet before index i of the batch in hand, then say whether the caller has
@@ -320,6 +315,24 @@ MT_EXPORT void mt_table_clear(struct mt_table *table);
 
 /* CRC-32 as gzip has it (ISO 3309), of a whole string. */
 MT_EXPORT uint32_t mt_crc32(const uint8_t *data, size_t len);
+
+/* A compiled BPF expression; see filter.h. */
+struct mt_filter;
+/* struct bpf_insn of libpcap. */
+struct mt_filter_insn {
+	uint16_t code;
+	uint8_t jt, jf; /* instructions to skip */
+	uint32_t k;
+};
+/* Compile text; linktype: the one to find its faults with, others are compiled when a packet of theirs
+ * comes.  NULL: it is wrong for all of them, and why holds the reason, cut to size bytes. */
+MT_EXPORT struct mt_filter *mt_filter_open(const char *text, uint16_t linktype, char *why, size_t size);
+MT_EXPORT void mt_filter_free(struct mt_filter *filter);
+/* 1 if the packet matches, 0 if not, -1 if the expression has no meaning for its link type. */
+MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *packet);
+/* The program for a link type: its length, and its instructions in *code, valid until the filter is
+ * freed.  0: the expression has no meaning for it. */
+MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype, const struct mt_filter_insn **code);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

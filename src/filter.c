@@ -9,11 +9,19 @@
 
 #include <pcap/pcap.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bpf.h"
 #include "linktype.h"
+
+_Static_assert(sizeof(struct mt_filter_insn) == sizeof(struct bpf_insn) &&
+                       offsetof(struct mt_filter_insn, jt) == offsetof(struct bpf_insn, jt) &&
+                       offsetof(struct mt_filter_insn, jf) == offsetof(struct bpf_insn, jf) &&
+                       offsetof(struct mt_filter_insn, k) == offsetof(struct bpf_insn, k),
+               "Lua sees libpcap's instructions");
 
 struct program {
 	struct bpf_program code;
@@ -89,6 +97,15 @@ struct mt_filter *mt_filter_new(const char *text, uint16_t linktype, struct mt_e
 	return NULL;
 }
 
+struct mt_filter *mt_filter_open(const char *text, uint16_t linktype, char *why, size_t size)
+{
+	struct mt_err err = {{0}};
+	struct mt_filter *f = mt_filter_new(text, linktype, &err);
+	if (!f)
+		snprintf(why, size, "%s", err.text);
+	return f;
+}
+
 void mt_filter_free(struct mt_filter *f)
 {
 	if (!f)
@@ -103,7 +120,7 @@ void mt_filter_free(struct mt_filter *f)
 	free(f);
 }
 
-static struct program *find_program(struct mt_filter *f, uint16_t linktype)
+static struct program *program_for(struct mt_filter *f, uint16_t linktype)
 {
 	struct mt_err ignored;
 	for (unsigned i = 0; i < f->n; i++)
@@ -117,11 +134,20 @@ static struct program *find_program(struct mt_filter *f, uint16_t linktype)
 int mt_filter_match(struct mt_filter *f, const struct mt_packet *packet)
 {
 	const struct program *program = &f->programs[f->last];
-	if (program->linktype != packet->linktype && !(program = find_program(f, packet->linktype)))
+	if (program->linktype != packet->linktype && !(program = program_for(f, packet->linktype)))
 		return -1;
 	if (!program->valid)
 		return -1;
 	if (__builtin_expect(!program->bpf, 0))
 		return bpf_filter(program->code.bf_insns, packet->data, packet->wirelen, packet->caplen) != 0;
 	return mt_bpf_run(program->bpf, packet->data, packet->wirelen, packet->caplen) != 0;
+}
+
+uint32_t mt_filter_program(struct mt_filter *f, uint16_t linktype, const struct mt_filter_insn **code)
+{
+	const struct program *program = program_for(f, linktype);
+	if (!program || !program->valid)
+		return 0;
+	*code = (const void *)program->code.bf_insns;
+	return program->code.bf_len;
 }

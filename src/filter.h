@@ -4,7 +4,7 @@
  *
  * It means the frame as written, VLAN tag restored, live and from a file alike: compiled
  * without the kernel's ancillary data and run over the captured bytes.
- * One object belongs to one thread.  mt_filter_match is in abi.h.
+ * One object belongs to one thread.  What Lua uses too is in abi.h.
  */
 #ifndef MT_FILTER_H
 #define MT_FILTER_H
@@ -14,6 +14,5 @@
 /* Compile text for linktype now, so that a bad expression is found at start; other link types
  * are compiled when a packet of theirs comes.  NULL with err on a syntax error. */
 struct mt_filter *mt_filter_new(const char *text, uint16_t linktype, struct mt_err *err);
-void mt_filter_free(struct mt_filter *filter);
 
 #endif

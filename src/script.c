@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "filter.h"
 #include "log.h"
 #include "script_json.h"
 
@@ -30,9 +29,6 @@ struct mt_script {
 	bool failed;
 	char *name;                   /* what on_segment_open gave last */
 	struct mt_stage_clock *clock; /* --profile; or NULL */
-
-	struct mt_filter **filters;
-	unsigned n_filters;
 };
 
 /* --- the state --------------------------------------------------------------------------- */
@@ -103,25 +99,6 @@ static bool call(struct mt_script *s, int n, int results)
 	lua_gc(s->lua, LUA_GCCOLLECT, 0);
 	s->failed = true;
 	return false;
-}
-
-/* compile_filter(text, linktype) -> light userdata, or nil and what is wrong. */
-static int compile_filter(lua_State *L)
-{
-	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
-	struct mt_err err;
-	struct mt_filter *f = mt_filter_new(luaL_checkstring(L, 1), (uint16_t)luaL_checkinteger(L, 2), &err);
-	struct mt_filter **grown = f ? realloc(s->filters, (s->n_filters + 1) * sizeof *grown) : NULL;
-	if (!grown) {
-		mt_filter_free(f);
-		lua_pushnil(L);
-		lua_pushstring(L, f ? "out of memory" : err.text);
-		return 2;
-	}
-	s->filters = grown;
-	s->filters[s->n_filters++] = f;
-	lua_pushlightuserdata(L, f);
-	return 1;
 }
 
 /* linktype() -> that of the first interface, for filters to be checked against. */
@@ -210,9 +187,6 @@ void mt_script_free(struct mt_script *s)
 		s->limit = SIZE_MAX;
 		lua_close(s->lua);
 	}
-	for (unsigned i = 0; i < s->n_filters; i++)
-		mt_filter_free(s->filters[i]);
-	free(s->filters);
 	free(s->name);
 	free(s->state);
 	free(s->no_batch);
@@ -274,9 +248,6 @@ static void push_settings(struct mt_script *s, const char *extra)
 		lua_pushlightuserdata(L, s->clock);
 		lua_setfield(L, -2, "clock");
 	}
-	lua_pushlightuserdata(L, s);
-	lua_pushcclosure(L, compile_filter, 1);
-	lua_setfield(L, -2, "compile_filter");
 	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, first_linktype, 1);
 	lua_setfield(L, -2, "linktype");

@@ -20,7 +20,7 @@ local M = {}
 -- Pieces of the loop.  K is the script's place in the chain.
 
 local HEAD = [[
-local st, flow, C, handle, band, bor, tobit, match, route, intervals, scripts, due, segment = ...
+local st, flow, C, handle, band, bor, tobit, route, intervals, scripts, due, segment = ...
 ]]
 
 local LOOP = [[
@@ -57,7 +57,7 @@ local HOOKS = [[
 ]]
 
 local KEEP = [[
-        if match(keepK, q) ~= 1 then q.verdict = 255 goto next end
+        if not keepK(q) then q.verdict = 255 goto next end
 ]]
 
 local CALL = [[
@@ -125,15 +125,15 @@ local function script_part(script, place)
   local parts = {}
   if script.off then
     local part = script.rule == "drop" and BYPASS_DROP or BYPASS_KEEP
-    return script.filter_object and ("if match(filter%d, q) == 1 then\n%send\n"):format(place, part) or part
+    return script.filter_test and ("if filter%d(q) then\n%send\n"):format(place, part) or part
   end
-  if script.keep_object then
+  if script.keep_test then
     parts[#parts + 1] = with_place(KEEP, place)
   end
   if script.hooks.on_packet then
     local call = with_place(script.expression and EXPRESSION or CALL, place)
-    if script.filter_object then
-      call = ("if match(filter%d, q) == 1 then\n%send\n"):format(place, call)
+    if script.filter_test then
+      call = ("if filter%d(q) then\n%send\n"):format(place, call)
     end
     parts[#parts + 1] = call
   end
@@ -141,7 +141,7 @@ local function script_part(script, place)
 end
 
 local function needs_loop(script)
-  return script.hooks.on_packet or script.keep_object or script.hooks.on_interval
+  return script.hooks.on_packet or script.keep_test or script.hooks.on_interval
 end
 
 -- Upvalues of the loop: only what the chain uses, so that a chain of many scripts stays below
@@ -153,11 +153,11 @@ local function upvalues(scripts, places, rotates)
     if script.hooks.on_packet then
       parts[#parts + 1] = ("local hook%d = scripts[%d].hooks.on_packet\n"):format(place, place)
     end
-    if script.filter_object then
-      parts[#parts + 1] = ("local filter%d = scripts[%d].filter_object\n"):format(place, place)
+    if script.filter_test then
+      parts[#parts + 1] = ("local filter%d = scripts[%d].filter_test\n"):format(place, place)
     end
-    if script.keep_object then
-      parts[#parts + 1] = ("local keep%d = scripts[%d].keep_object\n"):format(place, place)
+    if script.keep_test then
+      parts[#parts + 1] = ("local keep%d = scripts[%d].keep_test\n"):format(place, place)
     end
   end
   for _, place in ipairs(rotates) do
@@ -198,10 +198,6 @@ function M.loop_text(scripts, places, rotates, has_interval)
   return table.concat(parts)
 end
 
-local function match(filter, q)
-  return C.mt_filter_match(filter, q)
-end
-
 -- A stage that calls on_batch with the packets its script is to see, cut where its interval ends.
 local function batch_stage(S, script, place, due, intervals)
   local st = S.state
@@ -209,7 +205,7 @@ local function batch_stage(S, script, place, due, intervals)
   local stage = { next = 0, view = view, place = place }
 
   local function take(q, j)
-    if script.keep_object and match(script.keep_object, q) ~= 1 then
+    if script.keep_test and not script.keep_test(q) then
       q.verdict = 255
     elseif script.off then
       if script.rule == "drop" then
@@ -217,7 +213,7 @@ local function batch_stage(S, script, place, due, intervals)
       else
         q.flags = bit.bor(q.flags, 8)
       end
-    elseif not script.filter_object or match(script.filter_object, q) == 1 then
+    elseif not script.filter_test or script.filter_test(q) then
       view._index[view.n] = j
       view.n = view.n + 1
     end
@@ -295,7 +291,7 @@ function M.stages(S, scripts, intervals_for)
     local text = M.loop_text(scripts, places, ask, any)
     local function make(source)
       return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
-        bit.tobit, match, S.route, intervals, scripts, due, S.segment)
+        bit.tobit, S.route, intervals, scripts, due, S.segment)
     end
     local stage = { places = places, due = due, intervals = intervals }
     if S.profile then

@@ -42,6 +42,7 @@ M.format = format
 -- What has a module of its own and is loaded when a script first names it, so that a short run does not
 -- pay for what it does not use: the name, its module, and what of it is the value.
 local LATER = {
+  filter = { "moontap.filter", "new" },
   load = { "moontap.saved", "load" },
   table = { "moontap.table", "new" },
 }

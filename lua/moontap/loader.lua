@@ -317,7 +317,7 @@ function M.trim_traceback(text)
     if line:find("moontap.loop", 1, true) or line:find("in function 'xpcall'", 1, true) then
       break
     end
-    local ours = line:find("lua/moontap/", 1, true) or line:find("moontap.packet", 1, true)
+    local ours = line:find("lua/moontap/", 1, true) or line:find("moontap%.%l+:%d")
     if line ~= "" and not ours then
       lines[#lines + 1] = line
     end

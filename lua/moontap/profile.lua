@@ -108,7 +108,7 @@ local function around(text, name)
     end
   end
   text = text:gsub("%f[%w](hook)(%d+)(%b())", part(2)):gsub("%f[%w](rotate)(%d+)(%b())", part(3))
-  return (text:gsub("%f[%w](match%(%l+)(%d+)(, q%))", part(1)))
+  return (text:gsub("%f[%w](filter)(%d+)(%b())", part(1)):gsub("%f[%w](keep)(%d+)(%b())", part(1)))
 end
 
 local function counted_text(text)

@@ -229,11 +229,11 @@ end
 
 -- One script on one packet, as the generated loop does it; for packets behind an error.
 local function one_packet(script, q, i)
-  if script.keep_object and C.mt_filter_match(script.keep_object, q) ~= 1 then
+  if script.keep_test and not script.keep_test(q) then
     q.verdict = 255
     return
   end
-  if script.filter_object and C.mt_filter_match(script.filter_object, q) ~= 1 then
+  if script.filter_test and not script.filter_test(q) then
     return
   end
   if script.off then
@@ -262,7 +262,7 @@ local function after_packet_error(stage, why)
     bypass(script, q)
     why = nil
     for _, later in ipairs(stage.places) do
-      if later > place and q.verdict < 250 and (scripts[later].hooks.on_packet or scripts[later].keep_object) then
+      if later > place and q.verdict < 250 and (scripts[later].hooks.on_packet or scripts[later].keep_test) then
         st.script = later
         local ok, err = xpcall(one_packet, on_raise, scripts[later], q, i)
         if not ok then
@@ -424,12 +424,12 @@ function M.start(sources)
   for place, script in ipairs(scripts) do
     for _, key in ipairs { "filter", "keep" } do
       if script[key] then
-        local object, why = settings.compile_filter(script[key], settings.linktype())
-        if not object then
+        local test, why = require("moontap.filter").test(script[key], settings.linktype())
+        if not test then
           C.mt_script_log(0, ("script %s: %s: %s"):format(script.label, key, why))
           return nil
         end
-        script[key .. "_object"] = ffi.cast("struct mt_filter *", object)
+        script[key .. "_test"] = test
       end
     end
     if script.hooks.on_start then
