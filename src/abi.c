@@ -111,6 +111,7 @@ static const struct mt_abi_entry table[] = {
         SIZE(mt_hook_slot),
         FIELD(mt_hook_slot, ns),
         FIELD(mt_hook_slot, n),
+        FIELD(mt_hook_slot, least),
         FIELD(mt_hook_slot, left),
         FIELD(mt_hook_slot, timed),
         FIELD(mt_hook_slot, untimed),

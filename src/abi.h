@@ -218,9 +218,10 @@ enum mt_hook_action {
 struct mt_hook_slot {
 	uint64_t ns[2];
 	uint64_t n[2];
-	uint64_t left;  /* compiled code before the stretch, interpreted after it */
-	double timed;   /* calls, as n but never set back */
-	double untimed; /* calls in loops that read no clock */
+	uint64_t least[2]; /* the shortest stretch; 0: none */
+	uint64_t left;     /* compiled code before the stretch, interpreted after it */
+	double timed;      /* calls, as n but never set back */
+	double untimed;    /* calls in loops that read no clock */
 };
 
 struct mt_hook_times {
@@ -332,7 +333,8 @@ MT_EXPORT void mt_filter_free(struct mt_filter *filter);
 MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *packet);
 /* The program for a link type: its length, and its instructions in *code, valid until the filter is
  * freed.  0: the expression has no meaning for it. */
-MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype, const struct mt_filter_insn **code);
+MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype,
+                                     const struct mt_filter_insn **code);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

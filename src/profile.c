@@ -9,6 +9,8 @@
 
 #include "abi.h"
 
+#define SHORT_SECONDS 0.02
+
 uint64_t mt_profile_ns(void)
 {
 	struct timespec t;
@@ -83,9 +85,11 @@ void mt_hook_tick(struct mt_hook_times *t, uint32_t slot)
 {
 	struct mt_hook_slot *s = &t->slot[slot];
 	uint32_t compiled = __builtin_extract_return_addr(__builtin_return_address(0)) != t->interpreter;
-	uint64_t now = mt_profile_ns();
-	s->ns[compiled] += now - t->last_ns;
+	uint64_t now = mt_profile_ns(), ns = now - t->last_ns;
+	s->ns[compiled] += ns;
 	s->n[compiled]++;
+	if (ns < s->least[compiled] || !s->least[compiled])
+		s->least[compiled] = ns;
 	s->timed++;
 	s->left += t->compiled && !compiled;
 	t->compiled = compiled;
@@ -189,6 +193,8 @@ static json_t *conclusion(const struct mt_profile *p, double wall)
 	int quiet = percent(stage_seconds(r, MT_STAGE_WAIT_SOURCE), wall);
 	int held = percent(stage_seconds(r, MT_STAGE_WAIT_QUEUE) + stage_seconds(r, MT_STAGE_WAIT_CHUNK), wall);
 	int idle = percent(stage_seconds(h, MT_STAGE_WAIT_BATCH), wall);
+	if (wall < SHORT_SECONDS)
+		return json_string("too short a run to say what held it up");
 	if (quiet >= 50)
 		return json_sprintf("the sources were the limit: the reading thread waited %d %% of the time "
 		                    "for packets",

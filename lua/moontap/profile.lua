@@ -79,45 +79,51 @@ end
 
 -- --- the loop -------------------------------------------------------------------------------
 
--- Part of the loop's text, so that they are compiled, or given up, with it alone.
-local HELPERS = [[
+-- The clock is read, and calls are counted, by statements of the loop itself: a function around each call
+-- would be compiled on its own, and seem compiled where the loop is not.
+local HEAD = [[
 local T, C = require("moontap.profile").times(%d)
-local function counted(v, slot)
-  T.slot[slot].untimed = T.slot[slot].untimed + 1
-  return v
-end
-local function after(v, slot)
-  C.mt_hook_tick(T, slot)
-  return v
-end
-local function started(p)
-  C.mt_hook_tick(T, 0)
-  return (after(p, 1))
-end
 ]]
+
+local COUNT = "T.slot[%d].untimed = T.slot[%d].untimed + 1"
+local TICK = "C.mt_hook_tick(T, %d)"
 
 local function slot_of(place, part)
   return SCRIPTS + 3 * (place - 1) + part - 1
 end
 
--- Put `name` around every call of a hook and of a filter.
-local function around(text, name)
-  local function part(n)
-    return function(what, place, arguments)
-      return ("%s(%s%d%s, %d)"):format(name, what, place, arguments, slot_of(place, n))
+local PART_OF = { filter = 1, keep = 1, hook = 2, rotate = 3 }
+
+-- Put a statement behind each call of a hook or filter: `if hook1(p) then` becomes
+-- `called = hook1(p) STATEMENT if called then`.
+local function around(text, statement)
+  local function line(indent, before, name, place, arguments, after)
+    local part = PART_OF[name]
+    if not part then
+      return nil
     end
+    local slot = slot_of(place, part)
+    local counted = statement:format(slot, slot)
+    return ("%scalled = %s%s%s %s %scalled%s\n"):format(indent, name, place, arguments, counted, before, after)
   end
-  text = text:gsub("%f[%w](hook)(%d+)(%b())", part(2)):gsub("%f[%w](rotate)(%d+)(%b())", part(3))
-  return (text:gsub("%f[%w](filter)(%d+)(%b())", part(1)):gsub("%f[%w](keep)(%d+)(%b())", part(1)))
+  text = text:gsub("( *)([^\n]-)%f[%w](%l+)(%d+)(%b())([^\n]*)\n", line)
+  return (text:gsub("(local q = packets %+ i)\n", "%1\n    local called\n"))
+end
+
+local function behind(text, call, statement)
+  return (text:gsub("([^\n]*" .. call .. "%b()[^\n]*)\n", "%1 " .. statement .. "\n"))
 end
 
 local function counted_text(text)
-  return (around(text, "counted"):gsub("%f[%w]handle(%b())", ("counted(handle%%1, %d)"):format(LOOP)))
+  return behind(around(text, COUNT), "%f[%w]handle", COUNT:format(LOOP, LOOP))
 end
 
 local function timed_text(text)
-  text = around(text, "after"):gsub("%f[%w]handle(%b())", "started(handle%1)")
-  return (text:gsub("C%.mt_flow_advance(%b())", ("after(C.mt_flow_advance%%1, %d)"):format(ELSEWHERE)))
+  text = around(text, TICK)
+  text = behind(text, "%f[%w]handle", TICK:format(LOOP) .. " " .. TICK:format(CLOCK))
+  -- Writing before a rotate hook: the call stands in a condition.
+  return (text:gsub("if (C%.mt_flow_advance%b()) ~= 0 then",
+    "called = %1 " .. TICK:format(ELSEWHERE) .. " if called ~= 0 then"))
 end
 
 --- For the text of loop k: where it counts, and the C functions.
@@ -147,8 +153,8 @@ function M.add_loop(stage, text, make)
     loop = { times = ffi.cast("struct mt_hook_times *", memory), memory = memory, n_slots = n, runs = 0, plain_ns = 0 }
     loops[built] = loop
   end
-  stage.run = make(HELPERS:format(built) .. counted_text(text))
-  stage.timed = make(HELPERS:format(built) .. timed_text(text))
+  stage.run = make(HEAD:format(built) .. counted_text(text))
+  stage.timed = make(HEAD:format(built) .. timed_text(text))
   stage.loop, loop.run = loop, stage.run
 end
 
@@ -156,6 +162,7 @@ local function forget_times(loop)
   for i = 0, loop.n_slots - 1 do
     local slot = loop.times.slot[i]
     slot.ns[0], slot.ns[1], slot.n[0], slot.n[1], slot.left = 0, 0, 0, 0, 0
+    slot.least[0], slot.least[1] = 0, 0
   end
 end
 
@@ -195,13 +202,13 @@ jit.off(M.leave)
 
 -- --- the report -----------------------------------------------------------------------------
 
--- Nanoseconds of a slot without those that reading the clock takes, and how often it was timed.
+-- Nanoseconds of a slot without those that reading the clock takes, and how often it was timed.  What the clock takes
+-- is the shortest time seen: on a busy machine the mean says how often the thread had to wait.
 local function net(loop, i)
   local slot, empty = loop.times.slot[i], loop.times.slot[CLOCK]
   local ns, n = 0, 0
   for mode = 0, 1 do
-    local cost = empty.n[mode] > 0 and tonumber(empty.ns[mode]) / tonumber(empty.n[mode]) or 0
-    ns = ns + math.max(0, tonumber(slot.ns[mode]) - cost * tonumber(slot.n[mode]))
+    ns = ns + math.max(0, tonumber(slot.ns[mode]) - tonumber(empty.least[mode]) * tonumber(slot.n[mode]))
     n = n + tonumber(slot.n[mode])
   end
   return ns, n

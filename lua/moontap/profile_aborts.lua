@@ -27,7 +27,7 @@ local INSTRUCTIONS = {
 local REASONS = {
   [0] = "an error was raised while it was compiled",
   [1] = "too little to compile",
-  [2] = "too long a path for one piece of machine code: do less in the hook, or in smaller functions called on fewer packets",
+  [2] = "too long a path for one piece of machine code: do less in the hook, or do part of it for fewer packets",
   [3] = "calls nested too deep",
   [4] = "too many branches on one path: make the hook simpler",
   [5] = "runs into code that was given up before",
@@ -266,7 +266,8 @@ function M.found(kind)
     if entry.kind == "stitch" and entry.ours then
       entry = {} -- between batches, where it costs nothing
     end
-    if entry.kind == kind and (kind == "stitch" or not HARMLESS[entry.code] or (entry.blacklisted and entry.code ~= 5)) then
+    local telling = kind == "stitch" or not HARMLESS[entry.code] or (entry.blacklisted and entry.code ~= 5)
+    if entry.kind == kind and telling then
       result[#result + 1] = entry
     elseif entry.kind == kind then
       harmless = harmless + entry.times
