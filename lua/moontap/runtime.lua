@@ -12,6 +12,7 @@ local C = require "moontap.abi"
 local api = require "moontap.init"
 local driver = require "moontap.driver"
 local loader = require "moontap.loader"
+local pace = require "moontap.pace"
 local packet = require "moontap.packet"
 local segment = require "moontap.segment"
 local suggest = require "moontap.suggest"
@@ -351,8 +352,12 @@ local function run_stage(k, from, to, hooks_done, rotate_done)
   end
 end
 
---- Give the packets st.from to st.to - 1 of the batch in hand their verdicts.
-function M.batch()
+local function begin_over(times)
+  jit.flush()
+  C.mt_script_log(1, ("hooks take %.0f times as long for a packet as they did: they are compiled anew"):format(times))
+end
+
+local function run_stages()
   local from, to = st.from, st.to
   local ending = DONE
   local first, hooks_done, rotate_done = 1, -1, -1
@@ -378,8 +383,20 @@ function M.batch()
   st.index, st.action = to, ending
 end
 
+--- Give the packets st.from to st.to - 1 of the batch in hand their verdicts.
+function M.batch()
+  local begun, from = C.mt_hook_now(), st.from
+  run_stages()
+  local now = C.mt_hook_now()
+  local times = pace.note(st.index > from and st.index - from or 0, begun, now)
+  if times then
+    begin_over(times)
+  end
+end
+
 -- Never part of a loop over packets: compiling them would only cost a trace per batch.
 jit.off(M.batch)
+jit.off(run_stages)
 jit.off(run_stage)
 
 --- The stream clock went on to st.clock_ns without packets.
