@@ -15,6 +15,7 @@ local M = {}
 local top = assert(os.getenv("PWD"), "PWD is not set")
 local program = assert(os.getenv("MOONTAP"), "MOONTAP is not set: use spec/run")
 M.asan = program:find("asan", 1, true) ~= nil
+M.tsan = program:find("tsan", 1, true) ~= nil
 M.dir = nil
 
 local function quote(text)
@@ -118,7 +119,7 @@ function M.sh(command, options)
     M.write(".stdin", options.stdin)
   end
   M.write(".command", command)
-  local timeout = (options.timeout or 20) * (M.asan and 3 or 1)
+  local timeout = (options.timeout or 20) * (M.tsan and 8 or M.asan and 3 or 1)
   local line = ("cd %s && env PATH=%s/.bin:\"$PATH\" %s timeout -k 5 %g sh .command >.out 2>.err <%s")
     :format(M.dir, M.dir, table.concat(env, " "), timeout, stdin)
   local status = os.execute(line)
@@ -296,6 +297,18 @@ function M.tsv(path)
     end
   end
   return rows
+end
+
+-- A trace made by bench/generate.c, which is built at the first call; options as it has them.  Makes DIR/1.pcap ….
+function M.generate(dir, options)
+  local tool = top .. "/build/spec/generate"
+  if os.execute(("test %s -nt %s"):format(quote(tool), quote(top .. "/bench/generate.c"))) ~= 0 then
+    -- A name of its own first: spec files run side by side.
+    local own = tool .. M.dir:match("[^.]*$")
+    assert(os.execute(("mkdir -p %s && ${CC:-cc} -O2 -std=c11 -D_GNU_SOURCE -o %s %s && mv %s %s"):format(
+      quote(top .. "/build/spec"), quote(own), quote(top .. "/bench/generate.c"), quote(own), quote(tool))) == 0)
+  end
+  assert(os.execute(("mkdir -p %s && %s %s --dir %s"):format(M.path(dir), quote(tool), options, M.path(dir))) == 0)
 end
 
 -- Two network namespaces "left" and "right" with a cable veth0 - veth0 (10.77.0.1 and .2);
