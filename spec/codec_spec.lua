@@ -115,7 +115,8 @@ describe("codec", function()
       it("makes segments that are whole also after kill -9", function()
         make(PACKETS)
         t.sh("mkfifo p; moontap -B out -S 2M -Z " .. codec.ending .. [[ -r p & pid=$!
-          exec 3>p; cat in/1.pcap >&3; sleep 2; kill -9 $pid; wait $pid 2>/dev/null; exec 3>&-; moontap --recover out]])
+          exec 3>p; cat in/1.pcap >&3; sleep ]] .. (t.tsan and 8 or 2) .. [[; kill -9 $pid; wait $pid 2>/dev/null
+          exec 3>&-; moontap --recover out]])
         local packets = 0
         for _, line in ipairs(t.json_lines("out/manifest.jsonl")) do
           t.run(codec.test .. " out/" .. line.file)
