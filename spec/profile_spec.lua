@@ -42,7 +42,9 @@ describe("--profile", function()
     assert.equal(200000, hook(r, "./fast.lua", "on_packet").calls)
     assert.equal("compiled", hook(r, "./fast.lua", "on_packet").how)
     assert.equal(200000, hook(r, "-e", "on_packet").calls)
-    assert.equal(0, #r.aborts)
+    for _, abort in ipairs(r.aborts) do -- an attempt that began at a bad place is no harm
+      assert.is_false(abort.blacklisted)
+    end
     assert.is_true(r.compiler)
   end)
 
@@ -148,11 +150,11 @@ describe("hooks that become slow for good", function()
   after_each(t.clean)
 
   it("are compiled anew, once, and it is said", function()
-    t.generate("in", "--files 1 --packets 400000")
+    t.generate("in", "--files 1 --packets 500000")
     t.write("s.lua", [[local n, x = 0, 0
       return { on_packet = function(p) n = n + 1
-        if n > 350000 then for i = 1, 40000 do x = x + i % 7 end end end }]])
-    local r = t.sh("moontap -q -l ./s.lua in/1.pcap", { timeout = 12 })
+        for i = 1, n > 350000 and 80000 or 100 do x = x + i % 7 end end }]])
+    local r = t.sh("timeout -s INT 9 moontap -q -l ./s.lua in/1.pcap")
     local _, said = r.err:gsub("they are compiled anew", "")
     assert.equal(1, said)
   end)

@@ -240,6 +240,35 @@ M[#M + 1] = {
   end,
 }
 
+-- --- hooks and their slow twins -----------------------------------------------------------
+
+-- The same result in a way that compiles well and in one that does not: the examples of docs/performance.md.
+local TWINS = { "address", "count", "function", "bytes", "print" }
+
+M[#M + 1] = {
+  name = "hooks",
+  generated_only = true,
+  needs = function(run)
+    return run.packets * 80 * 1.1 / 10
+  end,
+  make = function(run)
+    local path, packets = common.single(run, math.ceil(run.packets / 10))
+    local rows = {}
+    for _, twin in ipairs(TWINS) do
+      for _, kind in ipairs { "fast", "slow" } do
+        rows[#rows + 1] = ours {
+          name = twin .. "-" .. kind, packets = packets, beside = twin .. "-fast", check = same.printed(packets),
+          command = ("moontap -q -l bench/hooks/%s-%s.lua %s 2>/dev/null"):format(twin, kind, path),
+        }
+      end
+    end
+    return {
+      title = describe(packets, path, "one file, no output; hooks that compile well and their slow twins"),
+      base = "address-fast", rows = rows, targets = {},
+    }
+  end,
+}
+
 M[#M + 1] = codecs.unpack
 M[#M + 1] = codecs.pack
 
