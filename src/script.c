@@ -248,6 +248,10 @@ static void push_settings(struct mt_script *s, const char *extra)
 		lua_pushlightuserdata(L, s->clock);
 		lua_setfield(L, -2, "clock");
 	}
+	lua_pushcfunction(L, mt_lua_json_encode);
+	lua_setfield(L, -2, "json_encode");
+	lua_pushcfunction(L, mt_lua_json_decode);
+	lua_setfield(L, -2, "json_decode");
 	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, first_linktype, 1);
 	lua_setfield(L, -2, "linktype");

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "script_json.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MAX_DEPTH = 32 };
+enum { MAX_DEPTH = 32, LUA_TCDATA = 10 /* LuaJIT's own type */ };
 
 void mt_lua_push_json(lua_State *L, const json_t *value)
 {
@@ -115,6 +117,19 @@ static json_t *table(lua_State *L, int index, int depth)
 	return result;
 }
 
+/* The text of a 64-bit number is "12LL" or "12ULL". */
+static json_t *big_number(const char *text, size_t len)
+{
+	char *end;
+	if (len < 3 || strcmp(text + len - 2, "LL") != 0)
+		return NULL;
+	errno = 0;
+	long long n = strtoll(text, &end, 10);
+	if (strcmp(end, "LL") != 0 && strcmp(end, "ULL") != 0)
+		return NULL;
+	return errno ? json_stringn(text, (size_t)(end - text)) : json_integer(n); /* jansson's are signed */
+}
+
 static json_t *convert(lua_State *L, int index, int depth)
 {
 	if (index < 0)
@@ -140,7 +155,9 @@ static json_t *convert(lua_State *L, int index, int depth)
 		lua_pushvalue(L, index);
 		size_t len = 0;
 		const char *text = lua_pcall(L, 1, 1, 0) ? NULL : lua_tolstring(L, -1, &len);
-		json_t *result = text ? string(text, len) : json_null();
+		json_t *result = text && lua_type(L, index) == LUA_TCDATA ? big_number(text, len) : NULL;
+		if (!result)
+			result = text ? string(text, len) : json_null();
 		lua_pop(L, 1);
 		return result;
 	}
@@ -150,4 +167,31 @@ static json_t *convert(lua_State *L, int index, int depth)
 json_t *mt_lua_to_json(lua_State *L, int index)
 {
 	return convert(L, index, 0);
+}
+
+int mt_lua_json_encode(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	json_t *value = convert(L, 1, 0);
+	char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	json_decref(value);
+	lua_pushstring(L, text ? text : "null");
+	free(text);
+	return 1;
+}
+
+int mt_lua_json_decode(lua_State *L)
+{
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	json_error_t error;
+	json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+	if (!value) {
+		lua_pushnil(L);
+		lua_pushfstring(L, "line %d: %s", error.line, error.text);
+		return 2;
+	}
+	mt_lua_push_json(L, value);
+	json_decref(value);
+	return 1;
 }

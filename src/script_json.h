@@ -14,5 +14,8 @@ void mt_lua_push_json(lua_State *L, const json_t *value);
  * other keys become strings; what JSON can not hold (functions, NaN) becomes its text or
  * null; tables deeper than 32 become null.  New reference, never NULL. */
 json_t *mt_lua_to_json(lua_State *L, int index);
+/* For Lua: a value as a line of JSON; JSON text as a value, or nil and what is wrong. */
+int mt_lua_json_encode(lua_State *L);
+int mt_lua_json_decode(lua_State *L);
 
 #endif

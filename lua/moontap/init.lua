@@ -40,9 +40,10 @@ M.list = list.new
 M.format = format
 
 -- What has a module of its own and is loaded when a script first names it, so that a short run does not
--- pay for what it does not use: the name, its module, and what of it is the value.
+-- pay for what it does not use: the name, its module, and what of it is the value if not all.
 local LATER = {
   filter = { "moontap.filter", "new" },
+  json = { "moontap.json" },
   load = { "moontap.saved", "load" },
   table = { "moontap.table", "new" },
 }
@@ -50,7 +51,8 @@ local LATER = {
 local function later(_, name)
   local place = LATER[name]
   if place then
-    M[name] = require(place[1])[place[2]]
+    local module = require(place[1])
+    M[name] = place[2] and module[place[2]] or module
     return M[name]
   end
   local known = {}

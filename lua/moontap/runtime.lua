@@ -625,6 +625,7 @@ function M.load(hook_state, given)
     profile.start(given.clock)
     shared.profile = profile
   end
+  require("moontap.json").attach(given.json_encode, given.json_decode)
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
