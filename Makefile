@@ -6,6 +6,7 @@
 #   make install    PREFIX=/usr/local DESTDIR= make lint      clang-format, cppcheck, luacheck, shellcheck
 #   make asan       ./build-asan/moontap       make bench     compare with other programs (BENCH=--quick)
 #   make fixtures   record spec/fixtures anew  make clean
+#   make fuzz       FUZZ_SECONDS=60 for each harness in spec/fuzz (FUZZ="decode": only these)
 
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -24,7 +25,7 @@ override CFLAGS += -std=c11 -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -fvisibili
 
 # --- what the build needs: probed once, into $(BUILD)/config.mk ------------------------
 # Not for goals that only start another make, install packages, or delete.
-ifneq ($(filter-out deps deps-test deps-bench demo test bench fixtures asan tsan lint clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps deps-test deps-bench demo test bench fixtures asan tsan fuzz lint clean,$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/config.mk
 endif
 
@@ -36,7 +37,7 @@ RECIPES := $(sort $(wildcard scripts/*.lua))
 LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
 	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
-.PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan install clean
+.PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan fuzz install clean
 all: $(PROGRAM)
 
 help:
@@ -61,7 +62,7 @@ $(BUILD)/config.mk: .ci/probe
 
 $(BUILD)/%.o: src/%.c $(BUILD)/config.mk
 	@echo '  CC   $<'
-	$(Q)$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) $(FUZZ_COVERAGE) -MMD -MP -c -o $@ $<
 
 # src/abi.h as one ffi.cdef: no preprocessor lines, no export marks.
 $(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
@@ -109,6 +110,30 @@ tsan: deps
 	@$(MAKE) --no-print-directory BUILD=build-tsan PROGRAM=build-tsan/moontap \
 		EXTRA='-fsanitize=thread -fno-omit-frame-pointer -O1' build-tsan/moontap
 
+# --- fuzzing ---------------------------------------------------------------------------
+# With clang's libFuzzer if it links, else (or with FUZZ_ENGINE=driver) with the one in spec/fuzz/driver.c.
+FUZZ ?=
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 1
+FUZZ_ENGINE ?= $(shell echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	clang -x c -fsanitize=fuzzer - -o /dev/null 2>/dev/null && echo libfuzzer || echo driver)
+FUZZ_libfuzzer = CC=clang FUZZ_COVERAGE=-fsanitize=fuzzer-no-link FUZZ_LINK='-fsanitize=fuzzer -DMT_LIBFUZZER'
+FUZZ_driver = FUZZ_COVERAGE=-fsanitize-coverage=trace-pc
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=build-fuzz/$(FUZZ_ENGINE) $(FUZZ_$(FUZZ_ENGINE)) \
+		EXTRA='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1' fuzz-programs
+	@spec/fuzz/run build-fuzz/$(FUZZ_ENGINE) $(FUZZ_SECONDS) $(FUZZ_SEED) $(FUZZ)
+
+HARNESSES := $(sort $(wildcard spec/fuzz/*_fuzz.c))
+.PHONY: fuzz-programs
+fuzz-programs: $(HARNESSES:spec/fuzz/%.c=$(BUILD)/%)
+$(BUILD)/libmoontap.a: $(filter-out $(BUILD)/main.o,$(OBJ))
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/%_fuzz: spec/fuzz/%_fuzz.c spec/fuzz/driver.c spec/fuzz/fuzz.h $(BUILD)/libmoontap.a
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) $(FUZZ_LINK) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(CONFIG_LIBS) -lm -ldl
+
 lint:
 	@.ci/lint
 
@@ -119,4 +144,4 @@ install: $(PROGRAM)
 	install -m 644 docs/moontap.1 $(DESTDIR)$(PREFIX)/share/man/man1/moontap.1
 
 clean:
-	rm -rf build build-asan build-tsan moontap mtracecap demo
+	rm -rf build build-asan build-tsan build-fuzz moontap mtracecap demo

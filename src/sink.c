@@ -171,7 +171,8 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
                   struct mt_err *err)
 {
 	s->fd = fd;
-	s->failed = s->discard = s->command_failed = s->codec_holds = false;
+	s->failed = s->discard = s->codec_holds = false;
+	s->command_failed = false;
 	s->first = true;
 	s->stale = may_cut;
 	s->may_cut = may_cut && !s->codec && !s->config.pipeout && !(s->config.hooks && s->config.hooks->block);
@@ -200,7 +201,8 @@ static int command_left(struct mt_sink *s, struct mt_err *err)
 {
 	int status;
 	char text[64];
-	s->discard = s->command_failed = true;
+	s->discard = true;
+	s->command_failed = true;
 	if (!mt_child_wait(s->pid, 1000, NULL, &status))
 		return mt_err_set(err, "%s: the command \"%s\" stopped reading before the end", s->path,
 		                  s->config.pipeout);
