@@ -178,12 +178,12 @@ static bool is_sane(enum code code, uint32_t k)
 static bool translate(struct operation *o, const struct bpf_insn *in, uint64_t at, unsigned n)
 {
 	enum code code = code_of(in);
-	uint64_t yes = at + 1, no = at + 1;
+	uint64_t yes = at + 1, no = yes;
 	if (code == JA) {
 		yes = no = at + 1 + in->k;
 	} else if (is_jump(code)) {
-		yes = at + 1 + in->jt;
-		no = at + 1 + in->jf;
+		yes += in->jt;
+		no += in->jf;
 	}
 	bool ends = code == RET_K || code == RET_A;
 	if (!is_sane(code, in->k) || (!ends && (yes >= n || no >= n)))
@@ -261,6 +261,7 @@ static inline uint32_t load(const uint8_t *p, unsigned size)
 uint32_t mt_bpf_run(const struct mt_bpf *bpf, const uint8_t *data, uint32_t wirelen, uint32_t caplen)
 {
 #define LABEL(name) [name] = &&name,
+	/* cppcheck-suppress assignBoolToPointer ; it takes && for the operator */
 	static const void *const labels[] = {OPERATIONS(LABEL)};
 #undef LABEL
 	const struct operation *operations = bpf->operations, *o = operations;

@@ -70,7 +70,8 @@ M.pack = {
       local unpack = ending == "gz" and "gzip -dc" or "zstd -dc -q"
       return {
         name = name, packets = packets, output = output, beside = beside,
-        command = command:gsub("tcpdump", common.tcpdump(run)):gsub("OUT", output):gsub("IN", path), check = same.stream(unpack .. " " .. output, path),
+        command = command:gsub("tcpdump", common.tcpdump(run)):gsub("OUT", output):gsub("IN", path),
+        check = same.stream(unpack .. " " .. output, path),
       }
     end
     local function moontap(name, ending, command, beside)

@@ -131,7 +131,9 @@ M[#M + 1] = {
           check = same.printed(part, not run.own and same.prints_what(count_by_port .. "part.pcap") or nil),
           note = ("timed with %s packets, multiplied by %g"):format(common.thousands(part), packets / part),
         },
-        ours { name = "moontap, hook", packets = packets, command = count_by_port .. path, check = same.printed(packets) },
+        ours {
+          name = "moontap, hook", packets = packets, command = count_by_port .. path, check = same.printed(packets),
+        },
       },
       targets = { target.as_fast(2, "moontap, hook", "dnsjit, mmpcap") },
     }
@@ -215,7 +217,8 @@ M[#M + 1] = {
     local packets = run.packets
     local path = common.single(run, packets)
     local function row(name, reference, command)
-      return { name = name, packets = packets, command = command, output = "out.pcap", check = same.file("out.pcap", reference) }
+      local check = same.file("out.pcap", reference)
+      return { name = name, packets = packets, command = command, output = "out.pcap", check = check }
     end
     local function tcpdump(reference, filter)
       shell.run(("tcpdump -r %s -w %s '%s'"):format(path, reference, filter))
@@ -284,7 +287,8 @@ M[#M + 1] = {
     local path = common.single(run, math.min(run.packets, 1000000))
     shell.run(("editcap -F %s -r %s one.pcap 1-1"):format(run.own and run.own.format or "pcap", path))
     local function row(name, command)
-      return { name = name, packets = 1, command = command, output = "out.pcap", check = same.file("out.pcap", "one.pcap") }
+      local check = same.file("out.pcap", "one.pcap")
+      return { name = name, packets = 1, command = command, output = "out.pcap", check = check }
     end
     return {
       title = "the first packet of a file; what it costs to start and to end", base = "moontap -c 1",

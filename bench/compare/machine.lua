@@ -23,7 +23,8 @@ end
 
 local rivals = {
   { "wireshark-common", "mergecap, capinfos, editcap" }, { "tshark", "tshark" }, { "tcpdump", "tcpdump" },
-  { "libtrace-tools", "tracemerge" }, { "dnsjit", "dnsjit" }, { "isal", "igzip" }, { "gzip", "gzip" }, { "zstd", "zstd" },
+  { "libtrace-tools", "tracemerge" }, { "dnsjit", "dnsjit" }, { "isal", "igzip" }, { "gzip", "gzip" },
+  { "zstd", "zstd" },
   { "coreutils", "dd" },
 }
 

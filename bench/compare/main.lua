@@ -4,8 +4,8 @@
 --
 --   luajit main.lua TOP BUILD MOONTAP NOTE OPTIONS...
 --
--- TOP: the repository. BUILD: where generate, measure and digest are. MOONTAP: the program. NOTE: a file that gets the name
--- of the folder to delete at the end.
+-- TOP: the repository. BUILD: where generate, measure and digest are. MOONTAP: the program. NOTE: a file that gets
+-- the name of the folder to delete at the end.
 local top, build, moontap, note = unpack(arg, 1, 4)
 local arguments = { unpack(arg, 5) }
 
@@ -42,7 +42,8 @@ local function make_folder(o)
   write(note, work)
   shell.dir, shell.measure = work, build .. "/measure"
   shell.run("mkdir bin")
-  shell.run(("ln -s %s bin/moontap && ln -s %s/generate %s/digest bin"):format(quote(moontap), quote(build), quote(build)))
+  local tools = quote(build)
+  shell.run(("ln -s %s bin/moontap && ln -s %s/generate %s/digest bin"):format(quote(moontap), tools, tools))
   return work
 end
 

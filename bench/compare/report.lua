@@ -171,7 +171,7 @@ function M.markdown(groups, memory, facts, command)
   add("")
   add(("`%s` wrote this on %s. The commands of a group ran in turn; in the first round each output was checked:")
     :format(command, os.date("!%Y-%m-%d")))
-  add("the right number of packets by `capinfos`, the right bytes by `cmp`. *seconds* is the median, *CPU s* that of all")
+  add("the right number of packets by `capinfos`, the right bytes by `cmp`. *seconds* is the median, *CPU s* of all")
   add("threads and processes, *peak MB* the largest process, *to moontap* the time as a multiple of moontap's.")
   add("")
   add("| | |")
@@ -186,7 +186,8 @@ function M.markdown(groups, memory, facts, command)
   add("| --- | --- | --- | --- |")
   for _, target in ipairs(all_targets(groups, memory)) do
     local goal = target[2]
-    add(line { target[1], goal.text, goal.value or "not measured", goal.met == false and "**missed**" or verdict(goal) })
+    local met = goal.met == false and "**missed**" or verdict(goal)
+    add(line { target[1], goal.text, goal.value or "not measured", met })
   end
   for _, group in ipairs(groups) do
     group_markdown(group, add)
