@@ -87,6 +87,8 @@ static int load_scripts(struct program *p)
 	if (!extra && !o->n_scripts)
 		return 1;
 	p->script = mt_script_new(o, p->ifaces, &err);
+	if (p->script)
+		mt_script_set_outputs(p->script, &p->options);
 	if (p->script && o->profile)
 		mt_script_set_clock(p->script, &p->profile.hooks);
 	int r = p->script ? mt_script_load(p->script, extra, &err) : -1;

@@ -302,5 +302,8 @@ void mt_options_clear(struct mt_options *options)
 	for (unsigned i = 0; i < options->n_named; i++)
 		free((char *)options->named[i].name);
 	free(options->named);
+	for (unsigned i = 0; i < options->n_texts; i++)
+		free(options->texts[i]);
+	free(options->texts);
 	*options = (struct mt_options){.command = MT_COMMAND_RUN};
 }

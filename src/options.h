@@ -54,6 +54,8 @@ struct mt_options {
 	bool script_help; /* some -l is NAME,help: sources may be absent */
 	struct mt_named_output *named;
 	unsigned n_named;
+	char **texts; /* that declared outputs borrow */
+	unsigned n_texts;
 
 	const char *filter;     /* -F */
 	uint32_t snaplen;       /* -s, default MT_MAX_CAPLEN */
@@ -91,6 +93,11 @@ struct mt_options {
  * called twice. */
 int mt_options_parse(struct mt_options *options, int argc, char **argv, struct mt_err *err);
 void mt_options_clear(struct mt_options *options);
+/* An output that a script declares, as with --out NAME=PATH, or with -B PATH if segmented.  pairs: names of
+ * options without dashes and their values, ended by NULL, as if given for this output.
+ * Everything is copied.  The place in options->named, or -1 with err. */
+int mt_options_declare_output(struct mt_options *options, const char *name, const char *path, bool segmented,
+                              const char *const *pairs, struct mt_err *err);
 /* Do packets go to standard output? */
 bool mt_options_packets_on_stdout(const struct mt_options *options);
 

@@ -246,3 +246,76 @@ int mt_options_check_overlap(const struct mt_parse *p, struct mt_err *err)
 	free(places);
 	return status;
 }
+
+/* --- outputs that scripts declare ---------------------------------------------------------- */
+
+/* A copy that lives as long as the options. */
+static const char *keep_text(struct mt_options *o, const char *text)
+{
+	char **texts = reallocarray(o->texts, o->n_texts + 1, sizeof *texts);
+	char *copy = texts ? strdup(text) : NULL;
+	if (texts)
+		o->texts = texts;
+	if (copy)
+		o->texts[o->n_texts++] = copy;
+	return copy;
+}
+
+/* What an output has that says nothing: no trigger, no codec, what all outputs share. */
+static struct mt_output_config plain_output(const struct mt_options *o)
+{
+	return (struct mt_output_config){
+	        .format = MT_FORMAT_AUTO,
+	        .codec = MT_CODEC_NONE,
+	        .level = -1,
+	        .overwrite = o->overwrite,
+	        .flush_ms = o->output.flush_ms,
+	        .segment = {.utc = o->output.segment.utc, .live = o->any_live},
+	};
+}
+
+/* Set what pairs say on p->options->output. */
+static int set_pairs(struct mt_parse *p, struct mt_options *owner, const char *const *pairs, struct mt_err *err)
+{
+	for (; *pairs; pairs += 2) {
+		const struct mt_option *option = mt_options_table;
+		while (option->name && strcmp(option->name, pairs[0]) != 0)
+			option++;
+		if (!option->name)
+			return mt_err_set(err, "there is no option %s", pairs[0]);
+		const char *value = keep_text(owner, pairs[1]);
+		if (!value)
+			return mt_err_set(err, "out of memory");
+		p->spelt = option->name;
+		if (option->set(p, option, option->argument ? value : NULL, err))
+			return -1;
+	}
+	return 0;
+}
+
+int mt_options_declare_output(struct mt_options *o, const char *name, const char *path, bool segmented,
+                              const char *const *pairs, struct mt_err *err)
+{
+	struct mt_options scratch = *o;
+	struct mt_parse p = {.options = &scratch}, whole = {.options = o, .spelt = name};
+	bool has_codec;
+	scratch.output = plain_output(o);
+	const char *kept_path = keep_text(o, path);
+	if (!kept_path || mt_options_add_named(&whole, strdup(name), kept_path, err))
+		return kept_path ? -1 : mt_err_set(err, "out of memory");
+	struct mt_named_output *named = &o->named[o->n_named - 1];
+	struct mt_output_config *c = &scratch.output;
+	if (set_pairs(&p, o, pairs, err))
+		return -1;
+	c->name = named->name;
+	c->segmented = c->segment.manifest = segmented;
+	c->snaplen = o->output.snaplen;
+	if (c->write_snaplen && c->write_snaplen < c->snaplen)
+		c->snaplen = c->write_snaplen;
+	if (resolve_one(&p, c, &named->has_format, &has_codec, segmented ? "dir" : "path", kept_path, err))
+		return -1;
+	named->output = *c;
+	if (mt_options_check_overlap(&whole, err))
+		return -1;
+	return (int)o->n_named - 1;
+}

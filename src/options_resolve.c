@@ -30,7 +30,7 @@ static bool has_needed(const struct mt_parse *p, enum mt_needs needs)
 	case MT_NEEDS_OUTPUT:
 		return p->output || p->base || o->n_named;
 	case MT_NEEDS_FILE:
-		return p->output || o->n_named;
+		return p->output || o->n_named || o->n_scripts; /* a script may declare one */
 	case MT_NEEDS_SCRIPT:
 		return o->n_scripts != 0;
 	case MT_NEEDS_NOTHING:

@@ -293,30 +293,35 @@ static int set_script(struct mt_parse *p, const struct mt_option *option, const 
 	return 0;
 }
 
-static int set_named(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+int mt_options_add_named(struct mt_parse *p, char *name, const char *path, struct mt_err *err)
 {
 	struct mt_options *o = p->options;
-	const char *equals = strchr(value, '=');
-	(void)option;
-	if (!equals || equals == value || !equals[1])
-		return mt_err_set(err, "%s %s: expected NAME=PATH", p->spelt, value);
+	int status = 0;
 	if (o->n_named == MT_VERDICT_LAST_OUTPUT)
-		return mt_err_set(err, "%s %s: expected at most %d named outputs", p->spelt, value,
-		                  MT_VERDICT_LAST_OUTPUT);
-	char *name = strndup(value, (size_t)(equals - value));
-	struct mt_named_output *named = reallocarray(o->named, o->n_named + 1, sizeof *named);
+		status = mt_err_set(err, "%s %s: expected at most %d named outputs", p->spelt, path,
+		                    MT_VERDICT_LAST_OUTPUT);
+	for (unsigned i = 0; i < o->n_named && name && !status; i++)
+		if (strcmp(o->named[i].name, name) == 0)
+			status = mt_err_set(err, "%s %s: an output of the name '%s' was given already",
+			                    p->spelt, path, name);
+	struct mt_named_output *named = status ? NULL : reallocarray(o->named, o->n_named + 1, sizeof *named);
 	if (named)
 		o->named = named;
 	if (!named || !name) {
 		free(name);
-		return mt_err_set(err, "%s: out of memory", p->spelt);
+		return status ? -1 : mt_err_set(err, "%s: out of memory", p->spelt);
 	}
-	named[o->n_named++] = (struct mt_named_output){.name = name, .path = equals + 1};
-	for (unsigned i = 0; i + 1 < o->n_named; i++)
-		if (strcmp(named[i].name, name) == 0)
-			return mt_err_set(err, "%s %s: an output of the name '%s' was given already", p->spelt,
-			                  value, name);
+	named[o->n_named++] = (struct mt_named_output){.name = name, .path = path};
 	return 0;
+}
+
+static int set_named(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+{
+	const char *equals = strchr(value, '=');
+	(void)option;
+	if (!equals || equals == value || !equals[1])
+		return mt_err_set(err, "%s %s: expected NAME=PATH", p->spelt, value);
+	return mt_options_add_named(p, strndup(value, (size_t)(equals - value)), equals + 1, err);
 }
 
 static int set_error_rule(struct mt_parse *p, const struct mt_option *option, const char *value,

@@ -79,6 +79,8 @@ int mt_parse_add_word(struct mt_parse *p, enum mt_word_kind kind, const char *te
 int mt_options_resolve(struct mt_parse *p, struct mt_err *err);
 /* The part of it that is about outputs: fills in options->output and those of --out. */
 int mt_options_resolve_outputs(struct mt_parse *p, struct mt_err *err);
+/* Add an output of this name (taken over; freed if it fails) to options->named.  0 or -1. */
+int mt_options_add_named(struct mt_parse *p, char *name, const char *path, struct mt_err *err);
 /* Refuse an output that is also a source, and two outputs that are one file.  0 or -1. */
 int mt_options_check_overlap(const struct mt_parse *p, struct mt_err *err);
 

@@ -29,6 +29,7 @@ struct mt_script {
 	bool failed;
 	char *name;                   /* what on_segment_open gave last */
 	struct mt_stage_clock *clock; /* --profile; or NULL */
+	struct mt_options *declared;  /* takes outputs that scripts declare */
 };
 
 /* --- the state --------------------------------------------------------------------------- */
@@ -210,6 +211,31 @@ static void add_word(lua_State *L, int place, const char *text, bool expression)
 	lua_rawseti(L, -2, place);
 }
 
+enum { MAX_PAIRS = 64 };
+
+/* declare_output(name, path, segmented, {option, value, …}): the place of its verdict, or nil and why not. */
+static int declare_output(lua_State *L)
+{
+	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
+	const char *pairs[MAX_PAIRS + 1] = {NULL};
+	struct mt_err err;
+	size_t n = lua_objlen(L, 4);
+	for (size_t i = 0; i < n && i < MAX_PAIRS; i++) {
+		lua_rawgeti(L, 4, (int)i + 1);
+		pairs[i] = luaL_checkstring(L, -1); /* stays on the stack */
+	}
+	luaL_checkstack(L, 4, "too many options");
+	int place = mt_options_declare_output(s->declared, luaL_checkstring(L, 1), luaL_checkstring(L, 2),
+	                                      lua_toboolean(L, 3), pairs, &err);
+	if (place < 0) {
+		lua_pushnil(L);
+		lua_pushstring(L, err.text);
+		return 2;
+	}
+	lua_pushinteger(L, place + 1);
+	return 1;
+}
+
 /* The settings that runtime.load gets. */
 static void push_settings(struct mt_script *s, const char *extra)
 {
@@ -248,6 +274,9 @@ static void push_settings(struct mt_script *s, const char *extra)
 		lua_pushlightuserdata(L, s->clock);
 		lua_setfield(L, -2, "clock");
 	}
+	lua_pushlightuserdata(L, s);
+	lua_pushcclosure(L, declare_output, 1);
+	lua_setfield(L, -2, "declare_output");
 	lua_pushcfunction(L, mt_lua_json_encode);
 	lua_setfield(L, -2, "json_encode");
 	lua_pushcfunction(L, mt_lua_json_decode);
@@ -255,6 +284,11 @@ static void push_settings(struct mt_script *s, const char *extra)
 	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, first_linktype, 1);
 	lua_setfield(L, -2, "linktype");
+}
+
+void mt_script_set_outputs(struct mt_script *s, struct mt_options *options)
+{
+	s->declared = options;
 }
 
 static bool flag(lua_State *L, const char *key)

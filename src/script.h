@@ -22,6 +22,8 @@ struct mt_stage_clock;
 /* Start LuaJIT and load the library.  NULL with err. */
 struct mt_script *mt_script_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
                                 struct mt_err *err);
+/* Where outputs that scripts declare go; before mt_script_load.  Borrowed. */
+void mt_script_set_outputs(struct mt_script *s, struct mt_options *options);
 /* --profile: before mt_script_load; clock is that of the hook thread, borrowed. */
 void mt_script_set_clock(struct mt_script *s, struct mt_stage_clock *clock);
 /* Load all -l and -e (and the recipe `extra`, if not NULL).  1 loaded; 0 a NAME,help was printed

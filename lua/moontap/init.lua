@@ -45,6 +45,7 @@ local LATER = {
   filter = { "moontap.filter", "new" },
   json = { "moontap.json" },
   load = { "moontap.saved", "load" },
+  output = { "moontap.output", "new" },
   table = { "moontap.table", "new" },
 }
 

@@ -35,6 +35,7 @@ end
 --- Called once by the runtime.
 -- @tparam function c_encode value to text
 -- @tparam function c_decode text to value, or nil and why not
+-- @local
 function M.attach(c_encode, c_decode)
   encode, decode = c_encode, c_decode
 end

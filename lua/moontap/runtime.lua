@@ -626,6 +626,8 @@ function M.load(hook_state, given)
     shared.profile = profile
   end
   require("moontap.json").attach(given.json_encode, given.json_decode)
+  local output = require "moontap.output"
+  output.attach(given.declare_output, given.outputs)
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
@@ -638,6 +640,7 @@ function M.load(hook_state, given)
     end
     add(script)
   end
+  output.attach(nil, nil)
   return {
     packet = has "on_packet" or has "on_batch" or has "on_interval" or has "rotate" or M.any_keep(),
     segment_open = has "on_segment_open", segment_close = has "on_segment_close", block = has "on_block",
