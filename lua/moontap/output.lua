@@ -14,8 +14,8 @@
 --      end,
 --    }
 --
--- Says the same as `--out NAME=PATH` on the command line, and more.  A packet whose hook returns the name goes there instead
--- of to the default output.  Outputs are opened, and refused if they can not be, before the first packet.
+-- Says the same as `--out NAME=PATH` on the command line, and more.  A packet whose hook returns the name goes there
+-- instead of to the default output.  Outputs are opened, and refused if they can not be, before the first packet.
 -- @module moontap.output
 
 local misuse = require "moontap.misuse"
