@@ -49,6 +49,22 @@ local LATER = {
   table = { "moontap.table", "new" },
 }
 
+--- The names of everything that is in `moontap`.
+-- @treturn {string,...} sorted
+-- @local
+function M.names()
+  local names = {}
+  for _, list_of in ipairs { M, LATER } do
+    for name in pairs(list_of) do
+      if name ~= "names" and not (list_of == LATER and rawget(M, name)) then
+        names[#names + 1] = name
+      end
+    end
+  end
+  table.sort(names)
+  return names
+end
+
 local function later(_, name)
   local place = LATER[name]
   if place then

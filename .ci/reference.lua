@@ -1,0 +1,395 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- Filter for ldoc --filter: writes docs/reference.md and docs/moontap.d.lua from the comments in lua/moontap, and ends with
+-- exit status 1 if something public has none.  Started by .ci/docs, in a folder with copies of the modules.
+--
+-- MT_DOCS: folder to write to.  MT_SOURCES: where the modules are.  MT_NAMES: what the program itself knows, a line a
+-- name: "global NAME", "field NAME TYPE ABSENT UNIT TEXT" (tab separated), "method NAME".
+
+local docs, sources = os.getenv("MT_DOCS"), os.getenv("MT_SOURCES")
+
+-- The chapters in their order.  Functions of a module are CALL.name, methods OBJECT:name.
+local CHAPTERS = {
+  { module = "moontap", file = "init", call = "moontap", title = "moontap" },
+  { module = "moontap.packet", object = "p", class = "moontap.Packet", title = "Packets", fields = true },
+  { module = "moontap.batch", file = "driver", object = "batch", class = "moontap.Batch", title = "Batches" },
+  { module = "moontap.edit", object = "e", class = "moontap.Edit", title = "Editing packets" },
+  { module = "moontap.address", object = "address", class = "moontap.Address", title = "Addresses" },
+  { module = "moontap.mac", object = "mac", class = "moontap.Mac", title = "MAC addresses" },
+  { module = "moontap.net", object = "net", class = "moontap.Net", title = "Networks" },
+  { module = "moontap.netset", object = "set", class = "moontap.NetSet", title = "Sets of networks" },
+  { module = "moontap.filter", object = "filter", class = "moontap.Filter", title = "BPF filters" },
+  { module = "moontap.dns", object = "dns", class = "moontap.Dns", title = "DNS messages" },
+  { module = "moontap.tls", object = "tls", class = "moontap.Tls", title = "TLS hellos" },
+  { module = "moontap.table", object = "t", class = "moontap.Table", title = "Tables" },
+  { module = "moontap.topk", object = "top", class = "moontap.TopK", title = "Most frequent keys" },
+  { module = "moontap.distinct", object = "d", class = "moontap.Distinct", title = "Distinct keys" },
+  { module = "moontap.quantiles", object = "q", class = "moontap.Quantiles", title = "Quantiles" },
+  { module = "moontap.histogram", object = "h", class = "moontap.Histogram", title = "Histograms" },
+  { module = "moontap.rate", object = "r", class = "moontap.Rate", title = "Rates" },
+  { module = "moontap.sketch_key", title = "Keys of sketches" },
+  { module = "moontap.saved", title = "Saved state" },
+  { module = "moontap.output", title = "Outputs of scripts" },
+  { module = "moontap.segment", object = "segment", class = "moontap.Segment", title = "Segments and blocks" },
+  { module = "moontap.json", call = "moontap.json", title = "JSON" },
+  { module = "moontap.format", call = "moontap.format", title = "Numbers and times as text" },
+}
+
+local problems = {}
+
+local function problem(text, ...)
+  problems[#problems + 1] = text:format(...)
+end
+
+local function lines_of(path)
+  local lines = {}
+  local file = io.open(path)
+  for line in file and file:lines() or function() end do
+    lines[#lines + 1] = line
+  end
+  if file then
+    file:close()
+  end
+  return lines
+end
+
+-- --- what the program knows ---------------------------------------------------------------
+
+local known = { global = {}, field = {}, method = {} }
+local packet_fields = {}
+for _, line in ipairs(lines_of(os.getenv("MT_NAMES"))) do
+  local kind, rest = line:match("^(%l+) (.*)$")
+  if kind == "field" then
+    local name, of_type, absent, unit, text = rest:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
+    known.field[name] = true
+    packet_fields[#packet_fields + 1] = { name = name, type = of_type, absent = absent, unit = unit, text = text }
+  else
+    known[kind][rest] = true
+  end
+end
+
+-- --- items ----------------------------------------------------------------------------------
+
+-- What kind of thing an item of a module is, by the line of code that its comment stands on.
+local function place_of(item, chapter)
+  local name = item.name:match("([^.:]*)$")
+  local code = ""
+  for at = item.lineno, item.lineno + 3 do -- the comment's last line, or the code
+    local line = chapter.lines[at] or ""
+    if line:match("^%s*function ") or line:match("^%s*local function ") or line:match("^%s*[%w_.]+ = ")
+      or line:match("^%s*%[?[%w_\"]+%]? = function") then
+      code = line
+      break
+    end
+  end
+  local owner = code:match("function%s+([%w_]+)[.:]") or code:match("^%s*([%w_]+)%.[%w_]+%s*=")
+  if item.name:match("^moontap%.") then
+    return "global", item.name
+  elseif owner == "getters" then
+    return "field", name
+  elseif chapter.object and (owner == "methods" or owner == "M" and not chapter.call and item.name:match("^methods%.")
+    or item.name:match("^methods%.")) then
+    return "method", name
+  elseif chapter.object and owner ~= "M" then
+    return "method", name
+  elseif chapter.call then
+    return "function", name
+  end
+  return nil
+end
+
+local function is_hidden(item)
+  return item.tags["local"] or item.type == "lfunction"
+end
+
+local function type_of(list, key)
+  local modifiers = list and list[key]
+  return modifiers and modifiers.type or nil, modifiers and modifiers.opt
+end
+
+-- The parameters that a caller writes: without the object itself.
+local function parameters(item)
+  local result = {}
+  for i, name in ipairs(item.params or {}) do
+    local of_type, optional = type_of(item.modifiers.param, i)
+    result[#result + 1] = { name = name, type = of_type, optional = optional, text = item.params.map[name] or "" }
+  end
+  return result
+end
+
+local function returns(item)
+  local result = {}
+  for i, text in ipairs(item.ret or {}) do
+    result[i] = { type = type_of(item.modifiers["return"], i), text = text }
+  end
+  return result
+end
+
+local function trim(text)
+  return (text or ""):gsub("^%s+", ""):gsub("%s+$", "")
+end
+
+local function signature(prefix, name, params)
+  local words = {}
+  for i, param in ipairs(params) do
+    words[i] = param.optional and "[" .. param.name .. "]" or param.name
+  end
+  return ("%s%s(%s)"):format(prefix, name, table.concat(words, ", "))
+end
+
+local function full_text(item)
+  return trim(trim(item.summary) .. "\n" .. (item.description or ""))
+end
+
+-- --- Markdown -------------------------------------------------------------------------------
+
+local out = {}
+
+local function add(text, ...)
+  out[#out + 1] = select("#", ...) > 0 and text:format(...) or text
+end
+
+local function optional_default(optional)
+  return optional and optional ~= true and (", default %s"):format(optional) or ""
+end
+
+local function add_function(title, item)
+  add("#### `%s`\n", title)
+  add(full_text(item) .. "\n")
+  for _, param in ipairs(parameters(item)) do
+    add("- `%s`%s%s%s", param.name, param.type and " *" .. param.type .. "*" or "", optional_default(param.optional),
+      trim(param.text) ~= "" and ": " .. trim(param.text) or "")
+  end
+  for i, ret in ipairs(returns(item)) do
+    add("- %s%s%s", i == 1 and "returns" or "and", ret.type and " *" .. ret.type .. "*" or "",
+      trim(ret.text) ~= "" and ": " .. trim(ret.text) or "")
+  end
+  if item.tags.raise and #item.tags.raise > 0 then
+    local texts = {}
+    for i, text in ipairs(item.tags.raise) do
+      texts[i] = trim(text)
+    end
+    add("- raises an error %s", table.concat(texts, "; "))
+  end
+  add("")
+end
+
+local function add_packet_fields()
+  add("| field | type | unit | absent | meaning |")
+  add("| --- | --- | --- | --- | --- |")
+  for _, field in ipairs(packet_fields) do
+    add("| `%s` | %s | %s | %s | %s |", field.name, field.type, field.unit, field.absent == "never absent" and "-"
+      or "`" .. field.absent .. "`", (field.text:gsub("|", "\\|")))
+  end
+  add("")
+end
+
+local function add_object_fields(items)
+  add("| field | type | meaning |")
+  add("| --- | --- | --- |")
+  for _, entry in ipairs(items) do
+    local ret = returns(entry.item)[1] or {}
+    add("| `%s` | %s | %s |", entry.name, ret.type or "", trim(full_text(entry.item) .. (trim(ret.text) ~= "" and ": "
+      .. trim(ret.text) or "")):gsub("\n", " "):gsub("|", "\\|"))
+  end
+  add("")
+end
+
+local function add_chapter(chapter)
+  add("## %s\n", chapter.title)
+  add(trim(trim(chapter.summary) .. "\n\n" .. (chapter.description or "")) .. "\n")
+  if chapter.fields then
+    add("### Fields\n")
+    add_packet_fields()
+  end
+  local objects = {}
+  for _, entry in ipairs(chapter.items) do
+    if entry.kind == "field" then
+      objects[#objects + 1] = entry
+    end
+  end
+  if #objects > 0 then
+    add_object_fields(objects)
+  end
+  for _, entry in ipairs(chapter.items) do
+    if entry.kind ~= "field" then
+      local prefix = entry.kind == "method" and chapter.object .. ":" or entry.kind == "function" and chapter.call .. "." or ""
+      add_function(signature(prefix, entry.name, parameters(entry.item)), entry.item)
+    end
+  end
+end
+
+-- --- LuaLS ----------------------------------------------------------------------------------
+
+local meta = {}
+
+local function line(text, ...)
+  meta[#meta + 1] = select("#", ...) > 0 and text:format(...) or text
+end
+
+-- Types in the words of LuaLS.
+local LUALS = { int64 = "integer", address = "moontap.Address", mac = "moontap.Mac", packet = "moontap.Packet",
+  value = "table", object = "table", list = "table" }
+
+local function luals_type(text)
+  if not text then
+    return "any"
+  end
+  local optional = text:sub(1, 1) == "?"
+  local base = optional and text:sub(2) or text
+  base = LUALS[base] or (base:match("^{") and "table") or (base:match("^[%w_.|]+$") and base) or "any"
+  return base .. (optional and "?" or "")
+end
+
+local function comment(text)
+  for text_line in (trim(text) .. "\n"):gmatch("([^\n]*)\n") do
+    line("---%s", text_line)
+  end
+end
+
+local function meta_function(name, item)
+  comment(full_text(item))
+  local words = {}
+  for _, param in ipairs(parameters(item)) do
+    if param.name ~= "..." then
+      line("---@param %s%s %s %s", param.name, param.optional and "?" or "", luals_type(param.type),
+        trim(param.text):gsub("\n", " "))
+    else
+      line("---@param ... any %s", trim(param.text):gsub("\n", " "))
+    end
+    words[#words + 1] = param.name
+  end
+  for _, ret in ipairs(returns(item)) do
+    line("---@return %s # %s", luals_type(ret.type), trim(ret.text):gsub("\n", " "))
+  end
+  line("function %s(%s) end\n", name, table.concat(words, ", "))
+end
+
+local function class_variable(chapter)
+  return (chapter.class:gsub("%.", "_"))
+end
+
+local function add_meta(chapter)
+  if chapter.class then
+    comment(trim(chapter.summary))
+    line("---@class %s", chapter.class)
+    if chapter.fields then
+      for _, field in ipairs(packet_fields) do
+        line("---@field %s %s%s %s", field.name, luals_type(field.type), field.absent == "nil" and "?" or "",
+          field.text .. (field.unit ~= "" and " (" .. field.unit .. ")" or ""))
+      end
+    end
+    for _, entry in ipairs(chapter.items) do
+      if entry.kind == "field" then
+        local ret = returns(entry.item)[1] or {}
+        line("---@field %s %s %s", entry.name, luals_type(ret.type), trim(full_text(entry.item)):gsub("\n", " "))
+      end
+    end
+    line("local %s = {}\n", class_variable(chapter))
+  elseif chapter.call and chapter.call ~= "moontap" then
+    line("%s = {}\n", chapter.call)
+  end
+  for _, entry in ipairs(chapter.items) do
+    if entry.kind == "method" then
+      meta_function(class_variable(chapter) .. ":" .. entry.name, entry.item)
+    elseif entry.kind == "function" then
+      meta_function(chapter.call .. "." .. entry.name, entry.item)
+    elseif entry.kind == "global" then
+      meta_function(entry.name, entry.item)
+    end
+  end
+end
+
+-- --- all of it ------------------------------------------------------------------------------
+
+local function write(name, lines)
+  local file = assert(io.open(docs .. "/" .. name, "w"))
+  file:write((table.concat(lines, "\n"):gsub("\n\n\n+", "\n\n"):gsub("%s*$", "\n")))
+  file:close()
+end
+
+local function collect(modules)
+  local by_name = {}
+  for _, module in ipairs(modules) do
+    by_name[module.name] = module
+  end
+  local documented = { global = {}, method = {} }
+  for _, chapter in ipairs(CHAPTERS) do
+    local module = by_name[chapter.module]
+    chapter.items = {}
+    if not module then
+      chapter.missing = true
+    else
+      chapter.summary, chapter.description = module.summary, module.description
+      chapter.lines = lines_of(("%s/%s.lua"):format(sources, chapter.file or chapter.module:match("([^.]*)$")))
+      for _, item in ipairs(module.items) do
+        if not is_hidden(item) then
+          local kind, name = place_of(item, chapter)
+          if kind then
+            chapter.items[#chapter.items + 1] = { kind = kind, name = name, item = item }
+          end
+          if kind == "global" then
+            documented.global[name:match("^moontap%.(.*)")] = true
+          elseif kind == "function" and chapter.call == "moontap" then
+            documented.global[name] = true
+          elseif kind == "method" and chapter.class == "moontap.Packet" then
+            documented.method[name] = true
+          end
+        end
+      end
+    end
+  end
+  return documented
+end
+
+local function check(documented)
+  for _, chapter in ipairs(CHAPTERS) do
+    if chapter.missing then
+      problem("the chapter %s has no module", chapter.module)
+    elseif chapter.call and chapter.call ~= "moontap" then
+      documented.global[chapter.call:match("^moontap%.(.*)")] = true
+    end
+  end
+  for _, kind in ipairs { "global", "method" } do
+    for name in pairs(known[kind]) do
+      if not documented[kind][name] then
+        problem("%s%s has no comment", kind == "global" and "moontap." or "p:", name)
+      end
+    end
+  end
+  for _, field in ipairs(packet_fields) do
+    if field.text == "" or field.type == "" or field.absent == "" then
+      problem("p.%s is not described in moontap.fields", field.name)
+    end
+  end
+end
+
+return {
+  filter = function(modules)
+    check(collect(modules))
+    add("# Scripting reference\n")
+    add("Written by `make docs` from the comments in `lua/`; the guide is [scripting.md](scripting.md). In signatures `[x]` may be")
+    add("left out; a type that begins with `?` may be nil.\n")
+    for _, chapter in ipairs(CHAPTERS) do
+      if not chapter.missing then
+        add("- [%s](#%s)", chapter.title, chapter.title:lower():gsub("[^%w ]", ""):gsub(" ", "-"))
+      end
+    end
+    add("")
+    line("---@meta\n")
+    line("-- For the Lua language server: completion and types in scripts for moontap.  Written by make docs.\n")
+    line("moontap = {}\n")
+    for _, chapter in ipairs(CHAPTERS) do
+      if not chapter.missing then
+        add_chapter(chapter)
+        add_meta(chapter)
+      end
+    end
+    write("reference.md", out)
+    write("moontap.d.lua", meta)
+    table.sort(problems)
+    for _, text in ipairs(problems) do
+      io.stderr:write("docs: ", text, "\n")
+    end
+    os.exit(#problems == 0 and 0 or 1)
+  end,
+}
