@@ -336,6 +336,76 @@ MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *
 MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype,
                                      const struct mt_filter_insn **code);
 
+/* An address from its text, len bytes.  0, or -1: it is none. */
+MT_EXPORT int mt_address_parse(const char *text, size_t len, struct mt_address *address);
+
+/* What IANA set an address aside for; bits, several can be set (address.c). */
+enum mt_address_kind {
+	MT_ADDRESS_GLOBAL = 1,
+	MT_ADDRESS_PRIVATE = 2,
+	MT_ADDRESS_SHARED = 4,
+	MT_ADDRESS_LOOPBACK = 8,
+	MT_ADDRESS_LINK_LOCAL = 16,
+	MT_ADDRESS_MULTICAST = 32,
+	MT_ADDRESS_UNSPECIFIED = 64,
+	MT_ADDRESS_DOCUMENTATION = 128
+};
+/* Takes the fields of a struct mt_address one by one, so that compiled Lua need not make one. */
+MT_EXPORT uint32_t mt_address_kind(uint64_t high, uint64_t low, uint32_t len);
+
+enum { MT_NET_WHY = 256 /* bytes of the sentence that says why a text is no network */ };
+
+/* A network: the addresses that begin with the same bits.  Words as in struct mt_address. */
+struct mt_net {
+	uint64_t _high; /* its first address */
+	uint64_t _low;
+	uint64_t _high_mask; /* the bits that count */
+	uint64_t _low_mask;
+	uint32_t _len;  /* 4 or 16 */
+	uint32_t _bits; /* prefix length */
+};
+/* A network from its text, len bytes.  0, or -1 and why not. */
+MT_EXPORT int mt_net_parse(const char *text, size_t len, struct mt_net *net, char why[MT_NET_WHY]);
+
+enum { MT_NETSET_TEXT = 0x40000000 /* mt_netset_prefix.label: labels + the rest of it */ };
+
+/* A prefix of a set. */
+struct mt_netset_prefix {
+	uint64_t high; /* as in struct mt_address */
+	uint64_t low;
+	uint32_t label; /* what was passed with it, or MT_NETSET_TEXT and a place in labels; 0: none */
+	uint32_t place; /* how many were added before it */
+	uint8_t len;    /* 4 or 16 */
+	uint8_t bits;   /* prefix length */
+	uint16_t reserved[3];
+};
+/* Prefixes, searched for the longest that matches an address (netset.c); what Lua reads of it. */
+struct mt_netset {
+	uint32_t count; /* prefixes */
+	uint32_t reserved;
+	double bytes;                      /* memory taken */
+	struct mt_netset_prefix *prefixes; /* once built: IPv4 first, by address, then by length */
+	char *labels;                      /* texts that end with NUL */
+};
+/* NULL: no memory. */
+MT_EXPORT struct mt_netset *mt_netset_new(void);
+MT_EXPORT void mt_netset_free(struct mt_netset *set);
+/* Add a prefix.  label: below MT_NETSET_TEXT.  0, or -1: no memory. */
+MT_EXPORT int mt_netset_add(struct mt_netset *set, const struct mt_net *net, uint32_t label);
+/* Add the prefixes of a text, one a line, labels behind them.  0; or -1, the line and why it will not do. */
+MT_EXPORT int mt_netset_add_text(struct mt_netset *set, const char *text, size_t len, double *line,
+                                 char why[MT_NET_WHY]);
+/* To be called once, when all prefixes were added.  0, or -1: no memory. */
+MT_EXPORT int mt_netset_build(struct mt_netset *set);
+/* The longest prefix that matches: 1 for prefixes[0] and so on, 0 for none.  Takes the fields of a
+ * struct mt_address.  5 to 50 ns. */
+MT_EXPORT uint32_t mt_netset_find(const struct mt_netset *set, uint64_t high, uint64_t low, uint32_t len);
+
+enum { MT_ZONE_TEXT = 32 /* bytes of the name of a time zone */ };
+
+/* How many seconds local time (TZ) is ahead of UTC at a time, and what the zone is called then. */
+MT_EXPORT int32_t mt_local_offset(int64_t seconds, char zone[MT_ZONE_TEXT]);
+
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {
 	const char *name;
