@@ -113,5 +113,7 @@ int mt_net_parse(const char *text, size_t len, struct mt_net *net, char why[MT_N
 		snprintf(reason, sizeof reason, "there is a NUL byte in it");
 	else if (n == len && parse(copy, net, reason) == 0)
 		return 0;
-	return refuse(why, "'%.*s%s': %s", (int)n, text, n < len ? "…" : "", reason);
+	for (size_t i = 0; i < n; i++)
+		copy[i] = (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i]; /* for a terminal */
+	return refuse(why, "'%s%s': %s", copy, n < len ? "…" : "", reason);
 }

@@ -4,6 +4,10 @@
 -- Called for results, a few hundred times a run; nothing here belongs into a packet hook.
 -- @module moontap.format
 
+local ffi = require "ffi"
+local C = require "moontap.abi"
+local raise = require "moontap.raise"
+
 local M = {}
 
 local floor = math.floor
@@ -84,32 +88,98 @@ function M.duration(seconds)
   return ("%d d %02d h"):format(floor(whole / 86400), floor(whole % 86400 / 3600))
 end
 
---- A point in time, in UTC.
--- @param time nanoseconds since the epoch as an int64 (printed with 9 decimals) or as a number
---   (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
--- @treturn string `2026-11-22 10:00:00.123456789 UTC`
-function M.time(time)
-  local seconds, rest
-  if type(time) == "string" then
-    local sign, whole, decimals = time:match "^(-?)(%d+)%.(%d+)$"
-    seconds, rest = tonumber(whole), decimals
-    if sign == "-" then -- count on from the second before
-      local part = tonumber(decimals)
-      seconds = -seconds - (part > 0 and 1 or 0)
-      rest = part > 0 and ("%0" .. #decimals .. ".0f"):format(10 ^ #decimals - part) or decimals
-    end
-  elseif type(time) == "number" then
-    local us = floor(time / 1000 + 0.5)
-    seconds = floor(us / 1000000)
-    rest = ("%06d"):format(us - seconds * 1000000)
-  else
-    local part = time % 1000000000LL
-    if part < 0 then
-      part = part + 1000000000LL
-    end
-    seconds, rest = tonumber((time - part) / 1000000000LL), ("%09d"):format(tonumber(part))
+-- --- points in time ---------------------------------------------------------------------------
+
+local int64_t, uint64_t = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+local zone_text = ffi.new("char[?]", C.MT_ZONE_TEXT)
+
+local function no_time(time)
+  raise("expected a time: nanoseconds since 1970 as p.ts_ns or a number, found %s",
+    time == nil and "nothing" or type(time) == "string" and "'" .. time .. "'" or tostring(time))
+end
+
+-- Whole seconds since the epoch and the decimals of the next, for the three forms of a time.
+
+local function split_text(text)
+  local sign, whole, decimals = text:match "^(-?)(%d+)%.(%d+)$"
+  local seconds = tonumber(whole)
+  if not seconds or seconds > 2 ^ 33.1 then -- 2^63 ns
+    no_time(text)
   end
-  return os.date("!%Y-%m-%d %H:%M:%S", seconds) .. "." .. rest .. " UTC"
+  if sign == "-" then -- count on from the second before
+    local part = tonumber(decimals)
+    seconds = -seconds - (part > 0 and 1 or 0)
+    decimals = part > 0 and ("%0" .. #decimals .. ".0f"):format(10 ^ #decimals - part) or decimals
+  end
+  return seconds, decimals
+end
+
+local function split_number(number)
+  if not (number >= -2 ^ 63 and number <= 2 ^ 63) then
+    no_time(number)
+  end
+  local us = floor(number / 1000 + 0.5)
+  local seconds = floor(us / 1000000)
+  return seconds, ("%06d"):format(us - seconds * 1000000)
+end
+
+local function split_int64(time)
+  if ffi.istype(uint64_t, time) then
+    time = ffi.cast(int64_t, time)
+  elseif not ffi.istype(int64_t, time) then
+    no_time(time)
+  end
+  local seconds, part = tonumber(time / 1000000000LL), tonumber(time % 1000000000LL)
+  if part < 0 then
+    seconds, part = seconds - 1, part + 1000000000
+  end
+  return seconds, ("%09d"):format(part)
+end
+
+local SPLIT = { string = split_text, number = split_number, cdata = split_int64 }
+
+-- How far a zone is ahead of UTC in seconds, and its name.
+local function offset_of(zone, seconds)
+  if zone == nil or zone == "utc" then
+    return 0, "UTC"
+  elseif zone ~= "local" then
+    raise("expected the zone \"utc\" or \"local\", found '%s'", tostring(zone))
+  end
+  local offset = C.mt_local_offset(seconds, zone_text)
+  return offset, ffi.string(zone_text)
+end
+
+local function split(time)
+  return (SPLIT[type(time)] or no_time)(time)
+end
+
+--- A point in time.
+-- @param time nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals) or as a number
+--   (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
+-- @tparam[opt="utc"] string zone `"utc"`, or `"local"` for the time zone of the machine (`TZ`) and its name
+-- @treturn string `2026-11-22 10:00:00.123456789 UTC`, `2026-11-22 11:00:00.123456789 CET`
+-- @raise if it is no time, or one that does not fit an int64 (the years 1677 to 2262)
+function M.time(time, zone)
+  local seconds, decimals = split(time)
+  local offset, name = offset_of(zone, seconds)
+  return ("%s.%s %s"):format(os.date("!%Y-%m-%d %H:%M:%S", seconds + offset), decimals, name)
+end
+
+--- A point in time as RFC 3339, which is ISO 8601 in one form, for other programs.
+--
+-- An offset has hours and minutes only: local mean time of the nineteenth century is rounded to a minute.
+-- @param time as with moontap.format.time
+-- @tparam[opt="utc"] string zone `"utc"` or `"local"`
+-- @treturn string `2026-11-22T10:00:00.123456789Z`, `2026-11-22T11:00:00.123456789+01:00`
+-- @raise if it is no time
+function M.rfc3339(time, zone)
+  local seconds, decimals = split(time)
+  local minutes, suffix = floor(offset_of(zone, seconds) / 60 + 0.5), "Z"
+  if zone == "local" then
+    local size = math.abs(minutes)
+    suffix = ("%s%02d:%02d"):format(minutes < 0 and "-" or "+", floor(size / 60), size % 60)
+  end
+  return ("%s.%s%s"):format(os.date("!%Y-%m-%dT%H:%M:%S", seconds + 60 * minutes), decimals, suffix)
 end
 
 --- A part of a whole.

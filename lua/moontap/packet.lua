@@ -14,6 +14,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
+local format = require "moontap.format"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -101,7 +102,7 @@ local bodies = {
 local aliases = {
   src_port = "sport", source_port = "sport", srcport = "sport", dst_port = "dport", dest_port = "dport",
   dstport = "dport", port = "dport", len = "wirelen", length = "wirelen", size = "wirelen", cap_len = "caplen",
-  time = "ts", timestamp = "ts", protocol = "proto", ip_proto = "proto", ip_src = "src", ip_dst = "dst",
+  timestamp = "ts", protocol = "proto", ip_proto = "proto", ip_src = "src", ip_dst = "dst",
   src_ip = "src", dst_ip = "dst", saddr = "src", daddr = "dst", flags = "tcp_flags", vlan_id = "vlan",
   hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version",
   data = "bytes", payload = "payload_len",
@@ -205,6 +206,15 @@ function methods.hexdump(h)
   local text = ffi.new("char[?]", size)
   C.mt_hexdump(q.data, q.caplen, text, size)
   return ffi.string(text, size - 1)
+end
+
+--- When it was captured, as text.
+-- @tparam[opt="utc"] string zone `"utc"`, or `"local"` for the time zone of the machine
+-- @treturn string `2026-11-22 10:00:00.123456789 UTC`
+-- @raise if there is no such zone
+function methods.time(h, zone)
+  local q = check(h)
+  return (format.time(q.ts_ns, zone))
 end
 
 --- A packet of its own that outlives the hook; it has the same fields and methods.
