@@ -29,7 +29,7 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
-local raise = require "moontap.raise"
+local raise = require("moontap.misuse").raise
 local suggest = require "moontap.suggest"
 
 -- Looked up now: a first look in a compiled loop would end its recording.

@@ -6,7 +6,7 @@
 
 local ffi = require "ffi"
 local C = require "moontap.abi"
-local raise = require "moontap.raise"
+local raise = require("moontap.misuse").raise
 
 local M = {}
 

@@ -22,7 +22,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
-local raise = require "moontap.raise"
+local raise = require("moontap.misuse").raise
 local suggest = require "moontap.suggest"
 
 local M = {}

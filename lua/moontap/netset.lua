@@ -28,7 +28,7 @@ local new_table = require "table.new"
 local C = require "moontap.abi"
 local address = require "moontap.address"
 local net = require "moontap.net"
-local raise = require "moontap.raise"
+local raise = require("moontap.misuse").raise
 local suggest = require "moontap.suggest"
 
 local M = {}
