@@ -104,6 +104,29 @@ describe("hook loop", function()
     compiles(("-l ./s.lua "):rep(10) .. "in.pcap")
   end)
 
+  spec("compiles with networks, the order of addresses, their kinds and masks", function()
+    t.write("s.lua", [[local home, edge, n = moontap.net "10.0.0.0/30", moontap.address "10.0.0.2", 0
+      return { on_packet = function(p)
+        local src, dst = p.src, p.dst
+        if home:contains(src) and not home:contains("10.0.0.4") then n = n + 1 end
+        if src and src < edge and edge <= dst then n = n + 1 end
+        if src and src.is_private and not dst.is_global and src.version == 4 then n = n + 1 end
+        if src and src:mask(24, 64) == "10.0.0.0" and moontap.net(dst, 24, 64):contains(src) then n = n + 1 end
+        if moontap.net("10.0.0.0/8") == home then n = n + 1 end
+      end }]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  spec("compiles with lookups in sets of networks", function()
+    t.write("s.lua", [[local set, n = moontap.netset { "10.0.0.0/8", ["10.0.0.1"] = "one", ["10.0.0.2"] = 2 }, 0
+      return { on_packet = function(p)
+        local value = set:lookup(p.src)
+        if value == "one" then n = n + 1 end
+        if set:contains(p.dst) and set:match(p.src).prefix_len == 32 then n = n + 1 end
+      end }]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
   spec("the recipes compile", function()
     compiles("-l summary -l top -l top,by=src,dport in.pcap")
   end)

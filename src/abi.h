@@ -348,7 +348,8 @@ enum mt_address_kind {
 	MT_ADDRESS_LINK_LOCAL = 16,
 	MT_ADDRESS_MULTICAST = 32,
 	MT_ADDRESS_UNSPECIFIED = 64,
-	MT_ADDRESS_DOCUMENTATION = 128
+	MT_ADDRESS_DOCUMENTATION = 128,
+	MT_ADDRESS_ALIKE = 256 /* and so are all with the same first 16 bits, IPv6: 32 bits */
 };
 /* Takes the fields of a struct mt_address one by one, so that compiled Lua need not make one. */
 MT_EXPORT uint32_t mt_address_kind(uint64_t high, uint64_t low, uint32_t len);
