@@ -45,88 +45,91 @@ enum {
 };
 
 struct row4 {
-	uint32_t prefix, mask;
-	uint32_t kind;
+	uint8_t prefix[4];
+	uint32_t bits, kind;
 };
 
 struct row6 {
-	uint64_t high, low, high_mask, low_mask;
-	uint32_t kind;
+	uint64_t high, low;
+	uint32_t bits, kind;
 };
 
-#define MASK32(bits) ((bits) ? UINT32_MAX << (32 - (bits)) : 0)
-#define MASK64(bits) ((bits) <= 0 ? 0 : UINT64_MAX << (64 - ((bits) < 64 ? (bits) : 64)))
-#define V4(a, b, c, d, bits, kind)                                                   \
-	{                                                                            \
-		(uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d), MASK32(bits), kind \
-	}
-#define V6(high, low, bits, kind)                                \
-	{                                                        \
-		high, low, MASK64(bits), MASK64((bits)-64), kind \
-	}
-
 static const struct row4 table4[] = {
-        V4(0, 0, 0, 0, 32, UNSPECIFIED),        /* RFC 1122 */
-        V4(0, 0, 0, 0, 8, NONE),                /* this network, RFC 791 */
-        V4(10, 0, 0, 0, 8, PRIVATE),            /* RFC 1918 */
-        V4(100, 64, 0, 0, 10, SHARED),          /* behind a carrier's NAT, RFC 6598 */
-        V4(127, 0, 0, 0, 8, LOOPBACK),          /* RFC 1122 */
-        V4(169, 254, 0, 0, 16, LINK_LOCAL),     /* RFC 3927 */
-        V4(172, 16, 0, 0, 12, PRIVATE),         /* RFC 1918 */
-        V4(192, 0, 0, 9, 32, GLOBAL),           /* port control anycast, RFC 7723 */
-        V4(192, 0, 0, 10, 32, GLOBAL),          /* TURN anycast, RFC 8155 */
-        V4(192, 0, 0, 0, 24, NONE),             /* IETF protocol assignments, RFC 6890 */
-        V4(192, 0, 2, 0, 24, DOCUMENTATION),    /* RFC 5737 */
-        V4(192, 88, 99, 0, 24, NONE),           /* 6to4 relays, withdrawn by RFC 7526 */
-        V4(192, 168, 0, 0, 16, PRIVATE),        /* RFC 1918 */
-        V4(198, 18, 0, 0, 15, NONE),            /* benchmarking, RFC 2544 */
-        V4(198, 51, 100, 0, 24, DOCUMENTATION), /* RFC 5737 */
-        V4(203, 0, 113, 0, 24, DOCUMENTATION),  /* RFC 5737 */
-        V4(224, 0, 0, 0, 4, MULTICAST),         /* RFC 5771 */
-        V4(240, 0, 0, 0, 4, NONE),              /* reserved, RFC 1112, and limited broadcast */
-        V4(0, 0, 0, 0, 0, GLOBAL),
+        {{0, 0, 0, 0}, 32, UNSPECIFIED},        /* RFC 1122 */
+        {{0, 0, 0, 0}, 8, NONE},                /* this network, RFC 791 */
+        {{10, 0, 0, 0}, 8, PRIVATE},            /* RFC 1918 */
+        {{100, 64, 0, 0}, 10, SHARED},          /* behind a carrier's NAT, RFC 6598 */
+        {{127, 0, 0, 0}, 8, LOOPBACK},          /* RFC 1122 */
+        {{169, 254, 0, 0}, 16, LINK_LOCAL},     /* RFC 3927 */
+        {{172, 16, 0, 0}, 12, PRIVATE},         /* RFC 1918 */
+        {{192, 0, 0, 9}, 32, GLOBAL},           /* port control anycast, RFC 7723 */
+        {{192, 0, 0, 10}, 32, GLOBAL},          /* TURN anycast, RFC 8155 */
+        {{192, 0, 0, 0}, 24, NONE},             /* IETF protocol assignments, RFC 6890 */
+        {{192, 0, 2, 0}, 24, DOCUMENTATION},    /* RFC 5737 */
+        {{192, 88, 99, 0}, 24, NONE},           /* 6to4 relays, withdrawn by RFC 7526 */
+        {{192, 168, 0, 0}, 16, PRIVATE},        /* RFC 1918 */
+        {{198, 18, 0, 0}, 15, NONE},            /* benchmarking, RFC 2544 */
+        {{198, 51, 100, 0}, 24, DOCUMENTATION}, /* RFC 5737 */
+        {{203, 0, 113, 0}, 24, DOCUMENTATION},  /* RFC 5737 */
+        {{224, 0, 0, 0}, 4, MULTICAST},         /* RFC 5771 */
+        {{240, 0, 0, 0}, 4, NONE},              /* reserved, RFC 1112, and limited broadcast */
+        {{0, 0, 0, 0}, 0, GLOBAL},
 };
 
 static const struct row6 table6[] = {
-        V6(0, 0, 128, UNSPECIFIED),                   /* RFC 4291 */
-        V6(0, 1, 128, LOOPBACK),                      /* RFC 4291 */
-        V6(0x0064ff9b00000000, 0, 96, GLOBAL),        /* IPv4 translated, RFC 6052 */
-        V6(0x2001000100000000, 1, 128, GLOBAL),       /* port control anycast, RFC 7723 */
-        V6(0x2001000100000000, 2, 128, GLOBAL),       /* TURN anycast, RFC 8155 */
-        V6(0x2001000100000000, 3, 128, GLOBAL),       /* DNS-SD registration anycast, RFC 9665 */
-        V6(0x2001000300000000, 0, 32, GLOBAL),        /* AMT, RFC 7450 */
-        V6(0x2001000401120000, 0, 48, GLOBAL),        /* AS112, RFC 7535 */
-        V6(0x2001002000000000, 0, 28, GLOBAL),        /* ORCHIDv2, RFC 7343 */
-        V6(0x2001003000000000, 0, 28, GLOBAL),        /* drone identifiers, RFC 9374 */
-        V6(0x2001000000000000, 0, 23, NONE),          /* IETF assignments, RFC 2928; Teredo */
-        V6(0x20010db800000000, 0, 32, DOCUMENTATION), /* RFC 3849 */
-        V6(0x2002000000000000, 0, 16, NONE),          /* 6to4, RFC 3056: not said to be global */
-        V6(0x3fff000000000000, 0, 20, DOCUMENTATION), /* RFC 9637 */
-        V6(0x2000000000000000, 0, 3, GLOBAL),         /* global unicast, RFC 4291 */
-        V6(0xfc00000000000000, 0, 7, PRIVATE),        /* unique local, RFC 4193 */
-        V6(0xfe80000000000000, 0, 10, LINK_LOCAL),    /* RFC 4291 */
-        V6(0xff00000000000000, 0, 8, MULTICAST),      /* RFC 4291 */
-        V6(0, 0, 0, NONE),                            /* mapped IPv4, discard-only, reserved */
+        {0, 0, 128, UNSPECIFIED},                   /* RFC 4291 */
+        {0, 1, 128, LOOPBACK},                      /* RFC 4291 */
+        {0x0064ff9b00000000, 0, 96, GLOBAL},        /* IPv4 translated, RFC 6052 */
+        {0x2001000100000000, 1, 128, GLOBAL},       /* port control anycast, RFC 7723 */
+        {0x2001000100000000, 2, 128, GLOBAL},       /* TURN anycast, RFC 8155 */
+        {0x2001000100000000, 3, 128, GLOBAL},       /* DNS-SD registration anycast, RFC 9665 */
+        {0x2001000300000000, 0, 32, GLOBAL},        /* AMT, RFC 7450 */
+        {0x2001000401120000, 0, 48, GLOBAL},        /* AS112, RFC 7535 */
+        {0x2001002000000000, 0, 28, GLOBAL},        /* ORCHIDv2, RFC 7343 */
+        {0x2001003000000000, 0, 28, GLOBAL},        /* drone identifiers, RFC 9374 */
+        {0x2001000000000000, 0, 23, NONE},          /* IETF assignments, RFC 2928; Teredo */
+        {0x20010db800000000, 0, 32, DOCUMENTATION}, /* RFC 3849 */
+        {0x2002000000000000, 0, 16, NONE},          /* 6to4, RFC 3056: not said to be global */
+        {0x3fff000000000000, 0, 20, DOCUMENTATION}, /* RFC 9637 */
+        {0x2000000000000000, 0, 3, GLOBAL},         /* global unicast, RFC 4291 */
+        {0xfc00000000000000, 0, 7, PRIVATE},        /* unique local, RFC 4193 */
+        {0xfe80000000000000, 0, 10, LINK_LOCAL},    /* RFC 4291 */
+        {0xff00000000000000, 0, 8, MULTICAST},      /* RFC 4291 */
+        {0, 0, 0, NONE},                            /* mapped IPv4, discard-only, reserved */
 };
+
+/* How many bits from the first on are equal. */
+static uint32_t common(uint64_t a, uint64_t b)
+{
+	return a == b ? 64 : (uint32_t)__builtin_clzll(a ^ b);
+}
 
 static uint32_t kind4(uint32_t address)
 {
-	const struct row4 *row = table4;
 	uint32_t alike = MT_ADDRESS_ALIKE;
-	for (; (address ^ row->prefix) & row->mask; row++)
-		if (((address ^ row->prefix) & row->mask) >> 16 == 0)
-			alike = 0;
-	return row->kind | (row->mask & 0xffff ? 0 : alike);
+	for (const struct row4 *row = table4;; row++) {
+		const uint8_t *p = row->prefix;
+		uint32_t prefix = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+		uint32_t n = common((uint64_t)address << 32, (uint64_t)prefix << 32);
+		if (n >= 16 && row->bits > 16)
+			alike = 0; /* others with these 16 bits may be of another kind */
+		if (n >= row->bits)
+			return row->kind | alike;
+	}
 }
 
 static uint32_t kind6(uint64_t high, uint64_t low)
 {
-	const struct row6 *row = table6;
 	uint32_t alike = MT_ADDRESS_ALIKE;
-	for (; ((high ^ row->high) & row->high_mask) | ((low ^ row->low) & row->low_mask); row++)
-		if (((high ^ row->high) & row->high_mask) >> 32 == 0)
+	for (const struct row6 *row = table6;; row++) {
+		uint32_t n = common(high, row->high);
+		if (n == 64)
+			n += common(low, row->low);
+		if (n >= 32 && row->bits > 32)
 			alike = 0;
-	return row->kind | (row->high_mask << 32 ? 0 : alike);
+		if (n >= row->bits)
+			return row->kind | alike;
+	}
 }
 
 uint32_t mt_address_kind(uint64_t high, uint64_t low, uint32_t len)

@@ -48,8 +48,7 @@ static struct netset *of(struct mt_netset *set)
 
 struct mt_netset *mt_netset_new(void)
 {
-	struct netset *s = calloc(1, sizeof *s);
-	return s ? &s->seen : NULL;
+	return calloc(1, sizeof(struct netset));
 }
 
 void mt_netset_free(struct mt_netset *set)
