@@ -182,7 +182,8 @@ local function pair(a, b)
   local x, y = M.from(a), M.from(b)
   if not x or not y then
     local other = istype(net_t, a) and b or a
-    raise("a network can not be compared with %s", type(other) == "string" and "'" .. other .. "'" or "a " .. type(other))
+    raise("a network can not be compared with %s",
+      type(other) == "string" and "'" .. other .. "'" or "a " .. type(other))
   end
   return x, y
 end

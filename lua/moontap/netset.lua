@@ -13,8 +13,9 @@
 -- these in one table. A network without a value has its own text as its value, so that `lookup` says what matched.
 --
 -- **Files** have a network or an address in each line, and behind it, after blanks, a comma or a semicolon, what
--- `lookup` is to give: the rest of the line, without blanks and quotes around it, always a string. Empty
--- lines are skipped, and so is what follows a `#` that begins a line or stands after a blank, and a line that begins with `;`.
+-- `lookup` is to give: the rest of the line, without blanks and quotes around it, always a string. Empty lines are
+-- skipped, and so is what follows a `#` that begins a line or stands after a blank, and a line that begins
+-- with `;`.
 --
 -- Of equal networks the last one counts; a list in the script comes behind the file, its pairs behind the list.
 --
@@ -55,7 +56,7 @@ end
 -- The value of network i, asked for the first time.
 local function learn(set, i)
   local prefix = set._set.prefixes[i - 1]
-  local label, value = prefix.label, nil
+  local label, value = prefix.label
   if label >= C.MT_NETSET_TEXT then
     value = ffi.string(set._set.labels + (label - C.MT_NETSET_TEXT))
   elseif label > 0 then
