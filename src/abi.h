@@ -387,13 +387,12 @@ struct mt_topk_item {
 /* NULL: no memory. */
 MT_EXPORT struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes, uint32_t k);
 MT_EXPORT void mt_topk_free(struct mt_topk *topk);
-/* Count a packet, or a key.  1, or 0: the packet has no such key. */
+/* Count a packet, or a key, which may change its form.  1, or 0: the packet has no such key. */
 MT_EXPORT int mt_topk_packet(struct mt_topk *topk, const struct mt_packet *packet,
                              const struct mt_decoded *decoded, double weight);
-MT_EXPORT int mt_topk_key(struct mt_topk *topk, const struct mt_sketch_key *key, double weight);
+MT_EXPORT int mt_topk_key(struct mt_topk *topk, struct mt_sketch_key *key, double weight);
 /* What is known of a key, watched or not. */
-MT_EXPORT void mt_topk_get(const struct mt_topk *topk, const struct mt_sketch_key *key,
-                           struct mt_topk_item *item);
+MT_EXPORT void mt_topk_get(const struct mt_topk *topk, struct mt_sketch_key *key, struct mt_topk_item *item);
 /* The most that a key which is not watched can have. */
 MT_EXPORT double mt_topk_bound(const struct mt_topk *topk);
 /* The n largest, in falling order.  Returns how many, or -1: no memory. */
@@ -419,7 +418,7 @@ MT_EXPORT struct mt_distinct *mt_distinct_new(uint32_t kind, uint32_t precision,
 MT_EXPORT void mt_distinct_free(struct mt_distinct *distinct);
 MT_EXPORT int mt_distinct_packet(struct mt_distinct *distinct, const struct mt_packet *packet,
                                  const struct mt_decoded *decoded);
-MT_EXPORT int mt_distinct_key(struct mt_distinct *distinct, const struct mt_sketch_key *key);
+MT_EXPORT int mt_distinct_key(struct mt_distinct *distinct, struct mt_sketch_key *key);
 MT_EXPORT double mt_distinct_count(const struct mt_distinct *distinct);
 MT_EXPORT void mt_distinct_merge(struct mt_distinct *distinct, const struct mt_distinct *other);
 MT_EXPORT void mt_distinct_clear(struct mt_distinct *distinct);

@@ -103,11 +103,10 @@ int mt_distinct_packet(struct mt_distinct *view, const struct mt_packet *packet,
 	return 1;
 }
 
-int mt_distinct_key(struct mt_distinct *view, const struct mt_sketch_key *given)
+int mt_distinct_key(struct mt_distinct *view, struct mt_sketch_key *key)
 {
-	struct mt_sketch_key key = *given;
-	mt_sketch_key_finish(&key);
-	add_hash((struct distinct *)view, mt_sketch_hash(&key, view->seed));
+	mt_sketch_key_finish(key);
+	add_hash((struct distinct *)view, mt_sketch_hash(key, view->seed));
 	return 1;
 }
 

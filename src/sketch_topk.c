@@ -50,9 +50,9 @@ struct topk {
 	struct mt_topk view; /* what Lua sees; the first member */
 	uint64_t seed;
 	uint32_t mask;
-	size_t stride; /* bytes from entry to entry */
-	struct heap_item *heap;
-	uint32_t *at; /* of each slot: its place in the heap */
+	size_t stride;          /* bytes from entry to entry */
+	struct heap_item *heap; /* behind the last: infinite counts */
+	uint32_t *at;           /* of each slot: its place in the heap */
 	struct index_item *index;
 	uint8_t *entries;
 };
@@ -112,10 +112,31 @@ static void index_remove(struct topk *t, uint32_t hash, uint32_t slot)
 
 /* --- heap ---------------------------------------------------------------------------------- */
 
+/* Every node has all its children. */
+static size_t heap_size(uint32_t counters)
+{
+	return (size_t)counters + CHILDREN - 1;
+}
+
+static void begin_heap(struct topk *t)
+{
+	for (size_t i = 0; i < heap_size(t->view.counters); i++)
+		t->heap[i].count = INFINITY;
+}
+
 static inline void heap_put(struct topk *t, uint32_t i, struct heap_item item)
 {
 	t->heap[i] = item;
 	t->at[item.slot] = i;
+}
+
+/* The smallest of the children, without a branch: which it is nobody can guess. */
+static inline uint32_t least_child(const struct topk *t, uint32_t first)
+{
+	const struct heap_item *child = &t->heap[first];
+	uint32_t a = child[1].count < child[0].count;
+	uint32_t b = 2 + (child[3].count < child[2].count);
+	return first + (child[b].count < child[a].count ? b : a);
 }
 
 /* The item at i has grown. */
@@ -123,11 +144,7 @@ static void sink(struct topk *t, uint32_t i)
 {
 	struct heap_item item = t->heap[i];
 	for (uint32_t first; (first = CHILDREN * i + 1) < t->view.used;) {
-		uint32_t end = first + CHILDREN < t->view.used ? first + CHILDREN : t->view.used;
-		uint32_t least = first;
-		for (uint32_t child = first + 1; child < end; child++)
-			if (t->heap[child].count < t->heap[least].count)
-				least = child;
+		uint32_t least = least_child(t, first);
 		if (t->heap[least].count >= item.count)
 			break;
 		heap_put(t, i, t->heap[least]);
@@ -196,14 +213,12 @@ static void add(struct topk *t, const struct mt_sketch_key *key, double weight)
 	}
 }
 
-/* A key that Lua made, as it is kept here. */
-static struct mt_sketch_key taken(const struct topk *t, const struct mt_sketch_key *given)
+/* Bring a key that Lua made into the form that is kept here. */
+static void finish(const struct topk *t, struct mt_sketch_key *key)
 {
-	struct mt_sketch_key key = *given;
-	mt_sketch_key_finish(&key);
-	if (key.tag == MT_KEY_STRING && key.len > t->view.key_bytes)
-		key.len = t->view.key_bytes;
-	return key;
+	mt_sketch_key_finish(key);
+	if (key->tag == MT_KEY_STRING && key->len > t->view.key_bytes)
+		key->len = t->view.key_bytes;
 }
 
 int mt_topk_packet(struct mt_topk *view, const struct mt_packet *packet, const struct mt_decoded *decoded,
@@ -216,11 +231,11 @@ int mt_topk_packet(struct mt_topk *view, const struct mt_packet *packet, const s
 	return 1;
 }
 
-int mt_topk_key(struct mt_topk *view, const struct mt_sketch_key *given, double weight)
+int mt_topk_key(struct mt_topk *view, struct mt_sketch_key *key, double weight)
 {
 	struct topk *t = (struct topk *)view;
-	struct mt_sketch_key key = taken(t, given);
-	add(t, &key, weight);
+	finish(t, key);
+	add(t, key, weight);
 	return 1;
 }
 
@@ -247,11 +262,11 @@ static struct mt_topk_item item_of(const struct topk *t, uint32_t slot)
 	return item;
 }
 
-void mt_topk_get(const struct mt_topk *view, const struct mt_sketch_key *given, struct mt_topk_item *item)
+void mt_topk_get(const struct mt_topk *view, struct mt_sketch_key *key, struct mt_topk_item *item)
 {
 	const struct topk *t = (const struct topk *)view;
-	struct mt_sketch_key key = taken(t, given);
-	uint32_t slot = find(t, &key, hash_of(t, &key));
+	finish(t, key);
+	uint32_t slot = find(t, key, hash_of(t, key));
 	double bound = mt_topk_bound(view);
 	*item = (struct mt_topk_item){.count = bound, .error = bound};
 	if (slot != NO_SLOT)
@@ -446,14 +461,16 @@ struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes
 		items *= 2;
 	t->mask = (uint32_t)items - 1;
 	mt_seed_draw(&t->seed, 1);
-	t->heap = calloc(counters, sizeof *t->heap);
+	t->heap = calloc(heap_size(counters), sizeof *t->heap);
 	t->at = calloc(counters, sizeof *t->at);
 	t->index = calloc(items, sizeof *t->index);
 	t->entries = calloc(counters, t->stride);
-	t->view.bytes = (double)(sizeof *t + items * sizeof *t->index +
-	                         counters * (sizeof *t->heap + sizeof *t->at + t->stride));
-	if (t->heap && t->at && t->index && t->entries)
+	t->view.bytes = (double)(sizeof *t + items * sizeof *t->index + heap_size(counters) * sizeof *t->heap +
+	                         counters * (sizeof *t->at + t->stride));
+	if (t->heap && t->at && t->index && t->entries) {
+		begin_heap(t);
 		return &t->view;
+	}
 	mt_topk_free(&t->view);
 	return NULL;
 }
@@ -464,6 +481,7 @@ void mt_topk_clear(struct mt_topk *view)
 	memset(t->index, 0, ((size_t)t->mask + 1) * sizeof *t->index);
 	view->used = 0;
 	view->total = 0;
+	begin_heap(t);
 }
 
 void mt_topk_free(struct mt_topk *view)
