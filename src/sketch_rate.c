@@ -22,8 +22,8 @@ struct saved_head {
 
 struct rate {
 	struct mt_rate view;       /* what Lua sees; the first member */
-	uint64_t start;            /* of the interval that was added to last, ns; wraps at the ends of time */
-	struct mt_rate_slot *slot; /* its slot; NULL: there is none */
+	int64_t start;             /* of the interval that was added to last, ns */
+	struct mt_rate_slot *slot; /* its slot; NULL: none, or it begins before time does */
 };
 
 static int64_t floor_divide(int64_t a, int64_t b)
@@ -78,16 +78,16 @@ static void add_to_interval(struct rate *r, int64_t interval, double packets, do
 		add_to(&view->dropped, packets, bytes);
 		return;
 	}
-	r->start = (uint64_t)interval * (uint64_t)view->every_ns;
-	r->slot = slot_of(r, interval);
-	add_to(r->slot, packets, bytes);
+	struct mt_rate_slot *slot = slot_of(r, interval);
+	add_to(slot, packets, bytes);
+	r->slot = __builtin_mul_overflow(interval, view->every_ns, &r->start) ? NULL : slot;
 }
 
 void mt_rate_add(struct mt_rate *view, int64_t ts_ns, double packets, double bytes)
 {
 	struct rate *r = (struct rate *)view;
 	add_to(&view->total, packets, bytes);
-	if (r->slot && (uint64_t)ts_ns - r->start < (uint64_t)view->every_ns)
+	if (r->slot && ts_ns >= r->start && (uint64_t)ts_ns - (uint64_t)r->start < (uint64_t)view->every_ns)
 		add_to(r->slot, packets, bytes);
 	else
 		add_to_interval(r, floor_divide(ts_ns, view->every_ns), packets, bytes);

@@ -38,7 +38,7 @@ local function no_weight(what, value)
   if type(value) ~= "number" then
     raise("%s: expected a number as weight, found %s", what, M.found(value))
   end
-  raise("%s: a weight is a number from 0 to 2^53, found %.15g", what, value)
+  raise("%s: a weight is a number from 0 to 2^53, found %.16g", what, value)
 end
 
 --- The weight of what is added: 1 if it is not given.
