@@ -375,8 +375,8 @@ struct mt_topk {
 	uint32_t k;         /* how many a script wants to see */
 	uint32_t used;      /* keys it watches */
 	uint32_t reserved;
-	double total; /* of all weights */
-	double bytes; /* memory taken from the system */
+	double total;  /* of all weights */
+	double memory; /* bytes taken from the system */
 };
 /* A watched key: count - error <= its sum <= count. */
 struct mt_topk_item {
@@ -410,7 +410,7 @@ struct mt_distinct {
 	uint32_t kind;      /* as in mt_topk */
 	uint32_t precision; /* 2^precision registers */
 	uint64_t seed;      /* of the hash */
-	double bytes;
+	double memory;
 	int32_t is_exact; /* it still knows the hash of every key */
 	uint32_t n;       /* how many those are */
 };
@@ -431,7 +431,7 @@ struct mt_quantiles {
 	double count; /* of all weights */
 	double sum;
 	double min, max; /* NaN before the first number */
-	double bytes;
+	double memory;
 };
 MT_EXPORT struct mt_quantiles *mt_quantiles_new(double error);
 MT_EXPORT void mt_quantiles_free(struct mt_quantiles *quantiles);
@@ -452,7 +452,7 @@ struct mt_histogram {
 	uint32_t reserved;
 	double under; /* below edges[0] */
 	double over;  /* edges[buckets] and more */
-	double bytes;
+	double memory;
 };
 /* edges: n of them, copied. */
 MT_EXPORT struct mt_histogram *mt_histogram_new(const double *edges, uint32_t n);
@@ -476,7 +476,7 @@ struct mt_rate {
 	struct mt_rate_slot *slots;  /* interval n, one of the last `keep`, at n modulo keep */
 	struct mt_rate_slot total;   /* of all time */
 	struct mt_rate_slot dropped; /* that is in no slot any more, or came too late for its own */
-	double memory;               /* bytes */
+	double memory;
 	uint32_t keep;
 	uint32_t reserved;
 };

@@ -262,7 +262,7 @@ struct mt_distinct *mt_distinct_new(uint32_t kind, uint32_t precision, double se
 		return NULL;
 	d->view = (struct mt_distinct){
 	        .kind = kind, .precision = precision, .seed = (uint64_t)seed, .is_exact = 1};
-	d->view.bytes = (double)(sizeof *d + n_registers(&d->view));
+	d->view.memory = (double)(sizeof *d + n_registers(&d->view));
 	d->registers = calloc(n_registers(&d->view), 1);
 	if (d->registers)
 		return &d->view;

@@ -119,7 +119,7 @@ struct mt_histogram *mt_histogram_new(const double *edges, uint32_t n)
 	h->buckets = n - 1;
 	h->edges = calloc(n, sizeof *h->edges);
 	h->counts = calloc(h->buckets, sizeof *h->counts);
-	h->bytes = (double)(sizeof *h + (2 * (size_t)n - 1) * sizeof(double));
+	h->memory = (double)(sizeof *h + (2 * (size_t)n - 1) * sizeof(double));
 	if (!h->edges || !h->counts) {
 		mt_histogram_free(h);
 		return NULL;

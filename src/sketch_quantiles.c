@@ -65,7 +65,7 @@ static inline bool has(const struct bins *b, int32_t bin)
 static void count_bytes(struct quantiles *q)
 {
 	size_t bins = (size_t)q->side[0].size + (size_t)q->side[1].size;
-	q->view.bytes = (double)(sizeof *q + bins * sizeof(double));
+	q->view.memory = (double)(sizeof *q + bins * sizeof(double));
 }
 
 /* Make room from bin `from` to bin `to`.  False: no memory, and nothing has changed. */
@@ -205,7 +205,8 @@ static void save_bins(const struct bins *b, struct mt_save *save)
 		to--;
 	struct saved_bins head = {.first = to > from ? b->first + from : 0, .size = to - from};
 	mt_save_bytes(save, &head, sizeof head);
-	mt_save_bytes(save, b->n + from, (size_t)head.size * sizeof *b->n);
+	if (head.size)
+		mt_save_bytes(save, b->n + from, (size_t)head.size * sizeof *b->n);
 }
 
 size_t mt_quantiles_save(const struct mt_quantiles *view, uint8_t *to)

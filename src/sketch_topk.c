@@ -465,8 +465,8 @@ struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes
 	t->at = calloc(counters, sizeof *t->at);
 	t->index = calloc(items, sizeof *t->index);
 	t->entries = calloc(counters, t->stride);
-	t->view.bytes = (double)(sizeof *t + items * sizeof *t->index + heap_size(counters) * sizeof *t->heap +
-	                         counters * (sizeof *t->at + t->stride));
+	t->view.memory = (double)(sizeof *t + items * sizeof *t->index + heap_size(counters) * sizeof *t->heap +
+	                          counters * (sizeof *t->at + t->stride));
 	if (t->heap && t->at && t->index && t->entries) {
 		begin_heap(t);
 		return &t->view;

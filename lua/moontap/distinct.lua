@@ -14,15 +14,15 @@
 --
 -- **Keys** are those of moontap.topk: of packets by name, or given by value.
 --
--- **Error.** Up to 3/32 of 2^precision keys (1,536 by default) the count is exact. Beyond, its standard error is
--- `1.04 / sqrt(2^precision)`: 0.81 % by default, so that two counts of three are within 0.81 %, 95 of 100 within
--- 1.6 %, and practically all within 3.3 %, from thousands of keys to 2^60.
+-- **Error.** Up to 1,536 keys the count is exact (with a precision below 14: up to 3/32 of 2^precision). Beyond, its
+-- standard error is `1.04 / sqrt(2^precision)`: 0.81 % by default, so that two counts of three are within 0.81 %, 95
+-- of 100 within 1.6 %, and practically all within 3.3 %, from thousands of keys to 2^60.
 --
 -- **Memory** is 2^precision bytes, 16 KiB by default, taken at once.
 --
--- **Seed.** The hash is XXH3 with a seed that is 0 unless it is given, so that sketches of different runs can be merged.
--- Who knows the seed can choose keys so that they count as more or as fewer than they are; where that matters, give
--- a number nobody knows. Sketches with different seeds can not be merged.
+-- **Seed.** The hash is XXH3 with a seed that is 0 unless it is given, so that sketches of different runs can be
+-- merged. Who knows the seed can choose keys so that they count as more or as fewer than they are; where that matters,
+-- give a number nobody knows. Sketches with different seeds can not be merged.
 --
 -- The method is HyperLogLog with a 64-bit hash (Heule, Nunkesser, Hall 2013) and Ertl's estimator (2017). A merge
 -- gives exactly what one sketch would have given.
@@ -106,7 +106,7 @@ end
 -- @function memory
 -- @treturn integer
 function methods.memory(d)
-  return d._c.bytes
+  return d._c.memory
 end
 
 local function text(d)
@@ -134,7 +134,7 @@ function M.new(options)
     C.MT_DISTINCT_LEAST_PRECISION, C.MT_DISTINCT_MOST_PRECISION)
   local seed = sketch.whole("moontap.distinct: seed", options.seed, 0, 0, 2 ^ 53)
   local c = C.mt_distinct_new(kind, precision, seed)
-  return sketch.own("moontap.distinct", class, c, C.mt_distinct_free, c ~= nil and c.bytes or 0)
+  return sketch.own("moontap.distinct", class, c, C.mt_distinct_free)
 end
 
 --- One from the body of a saved string, for moontap.load.
@@ -147,7 +147,7 @@ function M.restore(body, version)
   if not c then
     return nil, why
   end
-  return sketch.own("moontap.load", class, c, C.mt_distinct_free, c.bytes)
+  return sketch.own("moontap.load", class, c, C.mt_distinct_free)
 end
 
 return M

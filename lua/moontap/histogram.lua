@@ -120,7 +120,7 @@ end
 -- @function memory
 -- @treturn integer
 function methods.memory(h)
-  return h._c.bytes
+  return h._c.memory
 end
 
 -- --- as text --------------------------------------------------------------------------------
@@ -293,9 +293,10 @@ function M.new(options)
   local edges = edges_of(options)
   local c = C.mt_histogram_new(ffi.new("double[?]", #edges, edges), #edges)
   if c == nil and #edges > 1 then
-    raise("%s: the steps are too small for numbers of this size, or there is no memory for %d buckets", WHAT, #edges - 1)
+    raise("%s: the steps are too small for numbers of this size, or there is no memory for %d buckets", WHAT,
+      #edges - 1)
   end
-  return sketch.own(WHAT, class, c, C.mt_histogram_free, c.bytes)
+  return sketch.own(WHAT, class, c, C.mt_histogram_free)
 end
 
 --- One from the body of a saved string, for moontap.load.
@@ -308,7 +309,7 @@ function M.restore(body, version)
   if not c then
     return nil, why
   end
-  return sketch.own("moontap.load", class, c, C.mt_histogram_free, c.bytes)
+  return sketch.own("moontap.load", class, c, C.mt_histogram_free)
 end
 
 return M

@@ -8,10 +8,10 @@
 --      on_stop = function() print(sizes(0.5), sizes(0.99)) end,
 --    }
 --
--- **Error.** A quantile q is the number at place `floor(q · (n - 1))`, from 0, of all n in rising order: not one between two
--- others. What is given is no further from it than the part `error` (0.01) of its size: where the true p99 is
--- 100 ms, it is between 99 and 101 ms. This holds always, for every q, also after merges. Smallest, largest, number
--- and sum are exact (sums for whole numbers up to 2^53).
+-- **Error.** A quantile q is the number at place `floor(q · (n - 1))`, counted from 0, of all n in rising order, not
+-- one between two others. What is given is no further from it than the part `error` (0.01) of its size: where the true
+-- p99 is 100 ms, it is between 99 and 101 ms. This holds always, for every q, also after merges. The smallest, the
+-- largest, count and sum are exact (count and sum for whole numbers up to 2^53).
 --
 -- **Which numbers.** Any but NaN, also below 0; those nearer to 0 than 2.2e-308 count as 0; infinite ones are
 -- the largest and smallest of all, and an answer where they are at the place.
@@ -24,7 +24,6 @@
 -- sketch would have given.
 -- @module moontap.quantiles
 
-local ffi = require "ffi"
 local C = require "moontap.abi"
 local sketch = require "moontap.sketch"
 
@@ -146,7 +145,7 @@ end
 -- @function memory
 -- @treturn integer
 function methods.memory(q)
-  return q._c.bytes
+  return q._c.memory
 end
 
 local function text(q)
@@ -175,7 +174,7 @@ function M.new(options)
   options = options or {}
   sketch.check_options("moontap.quantiles", options, OPTIONS)
   local c = C.mt_quantiles_new(sketch.number("moontap.quantiles: error", options.error, 0.01, LEAST_ERROR, MOST_ERROR))
-  return sketch.own("moontap.quantiles", class, c, C.mt_quantiles_free, c ~= nil and c.bytes or 0)
+  return sketch.own("moontap.quantiles", class, c, C.mt_quantiles_free)
 end
 
 --- One from the body of a saved string, for moontap.load.
@@ -188,7 +187,7 @@ function M.restore(body, version)
   if not c then
     return nil, why
   end
-  return sketch.own("moontap.load", class, c, C.mt_quantiles_free, c.bytes)
+  return sketch.own("moontap.load", class, c, C.mt_quantiles_free)
 end
 
 return M

@@ -16,8 +16,8 @@
 -- each; what falls into an older one, or is in a slot that a newer interval needs, is counted in `dropped`. A late
 -- packet goes to the slot of its own time as long as there is one.
 --
--- **Memory** is 16 bytes for each of the `keep` slots, 58 KB by default, taken at once. Sums are exact for whole numbers up to
--- 2^53; a merge gives exactly what one would have given.
+-- **Memory** is 16 bytes for each of the `keep` slots, 58 KB by default, taken at once. Sums are exact for whole
+-- numbers up to 2^53; a merge gives exactly what one would have given.
 -- @module moontap.rate
 
 local ffi = require "ffi"
@@ -170,7 +170,7 @@ function M.new(options)
   local every = sketch.number("moontap.rate: every", options.every, 1, C.MT_RATE_LEAST_NS / 1e9, 1e6)
   local keep = sketch.whole("moontap.rate: keep", options.keep, 3600, 1, C.MT_RATE_MOST_KEEP)
   local c = C.mt_rate_new(math.floor(every * 1e9 + 0.5), keep)
-  return sketch.own("moontap.rate", class, c, C.mt_rate_free, c ~= nil and c.memory or 0)
+  return sketch.own("moontap.rate", class, c, C.mt_rate_free)
 end
 
 --- One from the body of a saved string, for moontap.load.
@@ -183,7 +183,7 @@ function M.restore(body, version)
   if not c then
     return nil, why
   end
-  return sketch.own("moontap.load", class, c, C.mt_rate_free, c.memory)
+  return sketch.own("moontap.load", class, c, C.mt_rate_free)
 end
 
 return M

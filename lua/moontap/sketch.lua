@@ -29,7 +29,7 @@ function M.found(value)
   elseif type(value) == "number" then
     return "the number " .. ("%.15g"):format(value)
   elseif type(value) == "cdata" then
-    return "a " .. tostring(ffi.typeof(value)):match "^ctype<(.*)>$"
+    return "a cdata (" .. tostring(ffi.typeof(value)):match "^ctype<(.*)>$" .. ")"
   end
   return "a " .. type(value)
 end
@@ -136,13 +136,13 @@ end
 -- @tparam ctype class `struct { … *_c; }`
 -- @param c the state, or a NULL pointer
 -- @tparam function free of C
--- @tparam number bytes it takes at first
 -- @treturn cdata
 -- @raise if there was no memory
-function M.own(what, class, c, free, bytes)
+function M.own(what, class, c, free)
   if c == nil then
     raise("%s: there is no memory for it", what)
   end
+  local bytes = c.memory -- at first
   local object = ffi.gc(class(c), function(o)
     taken = taken - bytes
     free(o._c)
@@ -181,7 +181,7 @@ end
 -- @raise if b is none of the class, or made with other options
 function M.check_merge(kind, class, a, b, settings)
   if not ffi.istype(class, b) then
-    raise("merge: expected another %s, found %s", kind, type(b) == "cdata" and "something else" or M.found(b))
+    raise("merge: expected another %s, found %s", kind, type(b) == "cdata" and "another thing" or M.found(b))
   end
   for _, name in ipairs(settings) do
     local mine, other = a._c[name], b._c[name]
