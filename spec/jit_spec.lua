@@ -131,6 +131,31 @@ describe("hook loop", function()
     compiles("-l summary -l top -l top,by=src,dport in.pcap")
   end)
 
+  spec("compiles with sketches of packets, numbers, strings and addresses", function()
+    t.write("s.lua", [[local top, flows, ports, sources = moontap.topk { key = "src" }, moontap.topk { key = "flow" }, moontap.topk(), moontap.topk()
+      local d, values = moontap.distinct { key = "dst" }, moontap.distinct()
+      local q, h, r = moontap.quantiles(), moontap.histogram { from = 0, to = 1500, step = 100 }, moontap.rate()
+      return { on_packet = function(p)
+        top:add(p, p.wirelen) flows:add(p) ports:add(p.sport) sources:add(p.src, p.wirelen) ports:add(p.is_udp)
+        d:add(p) values:add(p.dst) values:add(p.dport) values:add(p.sport == 53 and "dns" or "other")
+        q:add(p.wirelen) h:add(p.wirelen, 2) r:add(p) r:add(p.ts_ns, p.wirelen) r:add(p.ts) end }]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  for name, body in pairs {
+    topk = "local s = moontap.topk { key = 'flow' } return { on_packet = function(p) s:add(p, p.wirelen) end }",
+    ["topk by value"] = "local s = moontap.topk() return { on_packet = function(p) s:add(p.src) end }",
+    distinct = "local s = moontap.distinct { key = 'src' } return { on_packet = function(p) s:add(p) end }",
+    quantiles = "local s = moontap.quantiles() return { on_packet = function(p) s:add(p.wirelen) end }",
+    histogram = "local s = moontap.histogram { from = 64, to = 1e6, log = 2 } return { on_packet = function(p) s:add(p.wirelen) end }",
+    rate = "local s = moontap.rate() return { on_packet = function(p) s:add(p) end }",
+  } do
+    spec("compiles with " .. name, function()
+      t.write("s.lua", body)
+      compiles("-l ./s.lua in.pcap")
+    end)
+  end
+
   spec("sees a loop that does not compile", function() -- this spec can fail
     t.write("s.lua", "return { on_packet = function(p) local f = function() return p end f() end }")
     local _, aborts = traces("-l ./s.lua in.pcap")

@@ -335,6 +335,158 @@ MT_EXPORT int mt_filter_match(struct mt_filter *filter, const struct mt_packet *
  * freed.  0: the expression has no meaning for it. */
 MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype,
                                      const struct mt_filter_insn **code);
+/* What sketches can be asked for. */
+enum mt_sketch_limit {
+	MT_TOPK_MOST_COUNTERS = 1 << 22,
+	MT_TOPK_MOST_KEY_BYTES = 4096,
+	MT_DISTINCT_LEAST_PRECISION = 4,
+	MT_DISTINCT_MOST_PRECISION = 18,
+	MT_HISTOGRAM_MOST_BUCKETS = 100000,
+	MT_RATE_MOST_KEEP = 1000000,
+	MT_RATE_LEAST_NS = 10000
+};
+
+/* What a key of a sketch is when it is not of a packet: goes on from enum mt_table_kind. */
+enum mt_key_tag { MT_KEY_STRING = 16, MT_KEY_NUMBER, MT_KEY_ADDRESS, MT_KEY_BOOLEAN };
+
+/* A key for moontap.topk and moontap.distinct.  Keys of different tags differ. */
+struct mt_sketch_key {
+	union {
+		uint64_t words[5];             /* as struct mt_key_flow and the others have them */
+		double number;                 /* MT_KEY_NUMBER, MT_KEY_BOOLEAN (0 or 1) */
+		struct mt_key_address address; /* MT_KEY_ADDRESS */
+	};
+	const char *text; /* MT_KEY_STRING: len bytes, borrowed */
+	uint32_t len;
+	uint8_t tag;    /* enum mt_key_tag, or enum mt_table_kind */
+	uint8_t turned; /* as in mt_key_flow, where it is 0 here */
+	uint8_t reserved[2];
+};
+
+/* The key of kind (enum mt_table_kind) that a packet has: 1, or 0: it has none. */
+MT_EXPORT int mt_sketch_key_of_packet(uint32_t kind, const struct mt_packet *packet,
+                                      const struct mt_decoded *decoded, struct mt_sketch_key *key);
+
+/* The keys with the largest sums (sketch_topk.c), as far as Lua reads it. */
+struct mt_topk {
+	uint32_t kind;      /* enum mt_table_kind; MT_TABLE_PARTS: keys are given by value */
+	uint32_t counters;  /* the most keys it watches */
+	uint32_t key_bytes; /* a longer string is cut */
+	uint32_t k;         /* how many a script wants to see */
+	uint32_t used;      /* keys it watches */
+	uint32_t reserved;
+	double total;  /* of all weights */
+	double memory; /* bytes taken from the system */
+};
+/* A watched key: count - error <= its sum <= count. */
+struct mt_topk_item {
+	double count;
+	double error;
+	struct mt_sketch_key key; /* text: valid until the next key is added */
+};
+/* NULL: no memory. */
+MT_EXPORT struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes, uint32_t k);
+MT_EXPORT void mt_topk_free(struct mt_topk *topk);
+/* Count a packet, or a key, which may change its form.  1, or 0: the packet has no such key. */
+MT_EXPORT int mt_topk_packet(struct mt_topk *topk, const struct mt_packet *packet,
+                             const struct mt_decoded *decoded, double weight);
+MT_EXPORT int mt_topk_key(struct mt_topk *topk, struct mt_sketch_key *key, double weight);
+/* What is known of a key, watched or not. */
+MT_EXPORT void mt_topk_get(const struct mt_topk *topk, struct mt_sketch_key *key, struct mt_topk_item *item);
+/* The most that a key which is not watched can have. */
+MT_EXPORT double mt_topk_bound(const struct mt_topk *topk);
+/* The n largest, in falling order.  Returns how many, or -1: no memory. */
+MT_EXPORT int mt_topk_list(const struct mt_topk *topk, struct mt_topk_item *items, uint32_t n);
+/* Add what another with equal settings has seen.  0, or -1: no memory. */
+MT_EXPORT int mt_topk_merge(struct mt_topk *topk, const struct mt_topk *other);
+MT_EXPORT void mt_topk_clear(struct mt_topk *topk);
+/* Write the state to `to` unless it is NULL; returns its size.  Of every sketch. */
+MT_EXPORT size_t mt_topk_save(const struct mt_topk *topk, uint8_t *to);
+/* NULL: the bytes make no sense, or there is no memory.  Of every sketch. */
+MT_EXPORT struct mt_topk *mt_topk_restore(const uint8_t *bytes, size_t len);
+
+/* How many different keys there were (sketch_distinct.c). */
+struct mt_distinct {
+	uint32_t kind;      /* as in mt_topk */
+	uint32_t precision; /* 2^precision registers */
+	uint64_t seed;      /* of the hash */
+	double memory;
+	int32_t is_exact; /* it still knows the hash of every key */
+	uint32_t n;       /* how many those are */
+};
+MT_EXPORT struct mt_distinct *mt_distinct_new(uint32_t kind, uint32_t precision, double seed);
+MT_EXPORT void mt_distinct_free(struct mt_distinct *distinct);
+MT_EXPORT int mt_distinct_packet(struct mt_distinct *distinct, const struct mt_packet *packet,
+                                 const struct mt_decoded *decoded);
+MT_EXPORT int mt_distinct_key(struct mt_distinct *distinct, struct mt_sketch_key *key);
+MT_EXPORT double mt_distinct_count(const struct mt_distinct *distinct);
+MT_EXPORT void mt_distinct_merge(struct mt_distinct *distinct, const struct mt_distinct *other);
+MT_EXPORT void mt_distinct_clear(struct mt_distinct *distinct);
+MT_EXPORT size_t mt_distinct_save(const struct mt_distinct *distinct, uint8_t *to);
+MT_EXPORT struct mt_distinct *mt_distinct_restore(const uint8_t *bytes, size_t len);
+
+/* Quantiles of numbers (sketch_quantiles.c). */
+struct mt_quantiles {
+	double error; /* the relative one that is promised */
+	double count; /* of all weights */
+	double sum;
+	double min, max; /* NaN before the first number */
+	double memory;
+};
+MT_EXPORT struct mt_quantiles *mt_quantiles_new(double error);
+MT_EXPORT void mt_quantiles_free(struct mt_quantiles *quantiles);
+/* x: not NaN.  0, or -1: no memory, and nothing was added. */
+MT_EXPORT int mt_quantiles_add(struct mt_quantiles *quantiles, double x, double weight);
+/* The number of rank q (0 to 1), NaN before the first. */
+MT_EXPORT double mt_quantiles_get(const struct mt_quantiles *quantiles, double q);
+MT_EXPORT int mt_quantiles_merge(struct mt_quantiles *quantiles, const struct mt_quantiles *other);
+MT_EXPORT void mt_quantiles_clear(struct mt_quantiles *quantiles);
+MT_EXPORT size_t mt_quantiles_save(const struct mt_quantiles *quantiles, uint8_t *to);
+MT_EXPORT struct mt_quantiles *mt_quantiles_restore(const uint8_t *bytes, size_t len);
+
+/* Counts of numbers in fixed buckets (sketch_histogram.c). */
+struct mt_histogram {
+	double *edges;  /* buckets + 1, rising */
+	double *counts; /* of numbers from edges[i] to below edges[i + 1] */
+	uint32_t buckets;
+	uint32_t reserved;
+	double under; /* below edges[0] */
+	double over;  /* edges[buckets] and more */
+	double memory;
+};
+/* edges: n of them, copied. */
+MT_EXPORT struct mt_histogram *mt_histogram_new(const double *edges, uint32_t n);
+MT_EXPORT void mt_histogram_free(struct mt_histogram *histogram);
+MT_EXPORT void mt_histogram_add(struct mt_histogram *histogram, double x, double weight);
+/* 0, or -1: the edges differ. */
+MT_EXPORT int mt_histogram_merge(struct mt_histogram *histogram, const struct mt_histogram *other);
+MT_EXPORT void mt_histogram_clear(struct mt_histogram *histogram);
+MT_EXPORT size_t mt_histogram_save(const struct mt_histogram *histogram, uint8_t *to);
+MT_EXPORT struct mt_histogram *mt_histogram_restore(const uint8_t *bytes, size_t len);
+
+/* What fell into an interval of time. */
+struct mt_rate_slot {
+	double packets;
+	double bytes;
+};
+/* Packets and bytes by interval (sketch_rate.c).  Interval n begins at n * every_ns. */
+struct mt_rate {
+	int64_t every_ns;
+	int64_t newest;              /* interval; -2^63 before the first packet */
+	struct mt_rate_slot *slots;  /* interval n, one of the last `keep`, at n modulo keep */
+	struct mt_rate_slot total;   /* of all time */
+	struct mt_rate_slot dropped; /* that is in no slot any more, or came too late for its own */
+	double memory;
+	uint32_t keep;
+	uint32_t reserved;
+};
+MT_EXPORT struct mt_rate *mt_rate_new(double every_ns, uint32_t keep);
+MT_EXPORT void mt_rate_free(struct mt_rate *rate);
+MT_EXPORT void mt_rate_add(struct mt_rate *rate, int64_t ts_ns, double packets, double bytes);
+MT_EXPORT void mt_rate_merge(struct mt_rate *rate, const struct mt_rate *other);
+MT_EXPORT void mt_rate_clear(struct mt_rate *rate);
+MT_EXPORT size_t mt_rate_save(const struct mt_rate *rate, uint8_t *to);
+MT_EXPORT struct mt_rate *mt_rate_restore(const uint8_t *bytes, size_t len);
 
 /* An address from its text, len bytes.  0, or -1: it is none. */
 MT_EXPORT int mt_address_parse(const char *text, size_t len, struct mt_address *address);

@@ -11,10 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "log.h"
+#include "seed.h"
 
 enum {
 	FIRST_COMMIT = 1 << 16, /* bytes of entries made usable at first; then as many again */
@@ -361,17 +360,6 @@ void mt_table_clear(struct mt_table *view)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-static void draw_seed(struct table *t)
-{
-	struct timespec now;
-	if (getrandom(t->seed, sizeof t->seed, GRND_NONBLOCK) == (ssize_t)sizeof t->seed)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now); /* so early after boot that there is no randomness yet */
-	t->seed[0] ^= mix((uint64_t)now.tv_nsec, 0x9e3779b97f4a7c15);
-	t->seed[1] ^= mix((uint64_t)(uintptr_t)t, 0xd6e8feb86659fd93);
-	t->seed[2] ^= mix((uint64_t)now.tv_sec + t->seed[0], 0xa0761d6478bd642f);
-}
-
 struct mt_table *mt_table_new(uint32_t kind, uint32_t key_bytes, uint32_t entry_bytes, double size,
                               double limit, const char *what)
 {
@@ -385,7 +373,7 @@ struct mt_table *mt_table_new(uint32_t kind, uint32_t key_bytes, uint32_t entry_
 	t->free_place = NO_PLACE;
 	t->view.limit = (int32_t)limit;
 	snprintf(t->what, sizeof t->what, "%s", what);
-	draw_seed(t);
+	mt_seed_draw(t->seed, sizeof t->seed / sizeof t->seed[0]);
 	size_t page = FIRST_COMMIT; /* a multiple of every page size there is */
 	t->reserved = ((size_t)limit * entry_bytes + page - 1) / page * page;
 	t->view.entries = mt_pages_reserve(t->reserved);

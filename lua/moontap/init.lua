@@ -42,13 +42,18 @@ M.format = format
 -- What has a module of its own and is loaded when a script first names it, so that a short run does not
 -- pay for what it does not use: the name, its module, and what of it is the value if not all.
 local LATER = {
+  distinct = { "moontap.distinct", "new" },
   filter = { "moontap.filter", "new" },
+  histogram = { "moontap.histogram", "new" },
   json = { "moontap.json" },
   net = { "moontap.net", "new" },
   netset = { "moontap.netset", "new" },
   load = { "moontap.saved", "load" },
   output = { "moontap.output", "new" },
+  quantiles = { "moontap.quantiles", "new" },
+  rate = { "moontap.rate", "new" },
   table = { "moontap.table", "new" },
+  topk = { "moontap.topk", "new" },
 }
 
 --- The names of everything that is in `moontap`.
@@ -66,6 +71,31 @@ function M.names()
   table.sort(names)
   return names
 end
+
+--- How many different keys there were; see moontap.distinct.
+-- @function moontap.distinct
+-- @tparam[opt] table options key, precision, seed
+-- @treturn distinct
+
+--- Counts of numbers in fixed buckets; see moontap.histogram.
+-- @function moontap.histogram
+-- @tparam table options from, to and step or log; or edges
+-- @treturn histogram
+
+--- Median, p99 and other quantiles of numbers; see moontap.quantiles.
+-- @function moontap.quantiles
+-- @tparam[opt] table options error
+-- @treturn quantiles
+
+--- Packets and bytes by interval of time; see moontap.rate.
+-- @function moontap.rate
+-- @tparam[opt] table options every, keep
+-- @treturn rate
+
+--- The keys with the most packets, bytes or whatever is counted; see moontap.topk.
+-- @function moontap.topk
+-- @tparam[opt] table options key, k, counters, key_bytes
+-- @treturn topk
 
 local function later(_, name)
   local place = LATER[name]

@@ -21,6 +21,11 @@ local ORDER = ffi.abi "le" and "le" or "be"
 
 -- Who reads which kind: a module with restore(body, version), which gives the object, or nil and why not.
 local KINDS = {
+  distinct = "moontap.distinct",
+  histogram = "moontap.histogram",
+  quantiles = "moontap.quantiles",
+  rate = "moontap.rate",
+  topk = "moontap.topk",
 }
 
 --- Bytes of an object as a string to keep.

@@ -41,10 +41,10 @@
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
-local format = require "moontap.format"
 local layout = require "moontap.table_layout"
 local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
+local table_key = require "moontap.table_key"
 
 local M = {}
 
@@ -197,57 +197,6 @@ local function filler(parts)
   return load_text(text, to_address, not_in)
 end
 
-local function with_port(addr, port)
-  return ((addr:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(addr, port))
-end
-
-local function key_text(k, key)
-  if key.struct == "struct mt_key_flow" then
-    return ("%s %s %s %s"):format(with_port(tostring(k.src), k.sport), key.arrow, with_port(tostring(k.dst), k.dport),
-      format.protocol(k.proto))
-  end
-  local texts = {}
-  for n, part in ipairs(key.parts) do
-    local value = k[part[1]]
-    texts[n] = part[1] == "proto" and format.protocol(value) or tostring(value)
-  end
-  return table.concat(texts, key.arrow and " " .. key.arrow .. " " or " ")
-end
-
--- The type of keys that a script gets: copies, which it may keep.  key: of layout.key.
-local function key_type(key, struct_t)
-  local members = {}
-  for _, part in ipairs(key.parts) do
-    members[part[1]] = part
-  end
-  return ffi.metatype(ffi.typeof("struct { $ _key; }", struct_t), {
-    __index = function(k, name)
-      local part = members[name]
-      if not part then
-        raise("a key of this table has no field '%s'%s; it has %s", tostring(name),
-          suggest.suffix(tostring(name), members), suggest.list(members))
-      end
-      local member = part[3]
-      if part[2] == "address" then
-        return address_t(k._key[member .. "_high"], k._key[member .. "_low"], k._key[member .. "_len"])
-      end
-      return k._key[member]
-    end,
-    __newindex = function()
-      raise "a key can not be changed"
-    end,
-    __tostring = function(k)
-      return key_text(k, key)
-    end,
-    __eq = function(a, b)
-      if type(a) ~= "cdata" or type(b) ~= "cdata" or tostring(ffi.typeof(a)) ~= tostring(ffi.typeof(b)) then
-        return false
-      end
-      return ffi.string(a._key, ffi.sizeof(a)) == ffi.string(b._key, ffi.sizeof(b))
-    end,
-  })
-end
-
 -- --- lookups ----------------------------------------------------------------------------------
 
 -- Loaded afresh for each class, so that LuaJIT sees constants.  ADD: 1, make the entry if there is none.
@@ -299,19 +248,6 @@ return function(t, add, a1 MORE)
   local entry = cast(entry_ptr, e)
   return (value_t(entry, entry.generation))
 end]]
-
-local function has_packet(value)
-  return value._packet ~= nil and value._decoded ~= nil
-end
-
--- The value itself if it is what p:copy() gave, else nil.
-local function copied(value)
-  if type(value) == "cdata" and not istype(address_t, value) then
-    local ok, yes = pcall(has_packet, value)
-    return ok and yes and value or nil
-  end
-  return nil
-end
 
 -- --- sorted ----------------------------------------------------------------------------------
 
@@ -500,14 +436,14 @@ local function new_class(key, fields)
   local class = { key = key, entry_t = entry_t, entry_ptr = entry_ptr, idle = {}, readers = {},
     key_bytes = ffi.offsetof(entry_t, "value") - 8 }
   class.value_t = value_type(entry_t, fields)
-  class.key_t = key_type(key, key_struct)
+  class.key_t = table_key.type(key)
   for _, field in ipairs(fields) do
     class.readers[field[1]] = load_text(("return function(e) return e.value.%s end"):format(field[1]))
   end
 
   local more = more_names(#key.parts)
   local other = load_text(OTHER:gsub(" MORE", more), C, istype, type, cast, class.key_t, entry_ptr, class.value_t,
-    ffi.new(key_struct), filler(key.parts), copied)
+    ffi.new(key_struct), filler(key.parts), table_key.copied)
   local function lookup(add)
     if key.id == "MT_TABLE_PARTS" then
       return load_text(("local other = ... return function(t, a1%s) return (other(t, %d, a1%s)) end"):format(more, add,
