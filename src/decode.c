@@ -14,6 +14,7 @@ enum {
 	LINKTYPE_NULL = 0,
 	LINKTYPE_ETHERNET = 1,
 	LINKTYPE_PPP = 9,
+	LINKTYPE_FDDI = 10,
 	LINKTYPE_RAW_DLT = 12,
 	LINKTYPE_PPP_HDLC = 50,
 	LINKTYPE_PPPOE = 51,
@@ -26,6 +27,8 @@ enum {
 	LINKTYPE_PPP_WITH_DIR = 204,
 	LINKTYPE_IPV4 = 228,
 	LINKTYPE_IPV6 = 229,
+	LINKTYPE_NFLOG = 239,
+	LINKTYPE_IPOIB = 242,
 	LINKTYPE_LINUX_SLL2 = 276
 };
 
@@ -175,11 +178,16 @@ static void decode_cooked(struct mt_frame *f, uint32_t header, uint32_t type_at,
 		mt_decode_type(f, header, type);
 }
 
-/* BSD loopback: an address family in the byte order of the machine that captured. */
+/* BSD loopback: an address family in the byte order of the machine that captured.  Some write an
+ * Ethernet type where its lower half is in network order. */
 static void decode_loopback(struct mt_frame *f)
 {
 	if (!has(f, 0, 5))
 		return;
+	if (get16(f->data + 2) >= MT_TYPE_MIN) {
+		mt_decode_type(f, 4, get16(f->data + 2));
+		return;
+	}
 	uint32_t family = get32(f->data);
 	if (family > 0xffff)
 		family = get32le(f->data);
@@ -197,11 +205,18 @@ static void decode_loopback(struct mt_frame *f)
 	}
 }
 
+static void decode_llc(struct mt_frame *f, uint32_t offset)
+{
+	uint16_t type;
+
+	if (skip_llc(f, &offset, &type))
+		mt_decode_type(f, offset, type);
+}
+
 /* 802.11 at offset; padded: the header is padded to a multiple of 4 (radiotap says so). */
 static void decode_80211(struct mt_frame *f, uint32_t offset, bool padded)
 {
 	uint32_t header = 24;
-	uint16_t type;
 
 	if (!has(f, offset, 2))
 		return;
@@ -219,9 +234,7 @@ static void decode_80211(struct mt_frame *f, uint32_t offset, bool padded)
 	}
 	if (padded)
 		header = (header + 3) & ~3u;
-	offset += header + (aggregate ? 14 : 0);
-	if (skip_llc(f, &offset, &type))
-		mt_decode_type(f, offset, type);
+	decode_llc(f, offset + header + (aggregate ? 14 : 0));
 }
 
 /* Is the "data pad" flag set in a radiotap header of `size` captured bytes? */
@@ -245,6 +258,33 @@ static void decode_radiotap(struct mt_frame *f)
 	uint32_t size = f->data[2] | (uint32_t)f->data[3] << 8;
 	if (size >= 8 && has(f, 0, size))
 		decode_80211(f, size, radiotap_padded(f, size));
+}
+
+static uint32_t number16(const uint8_t *p, bool big_endian)
+{
+	return big_endian ? get16(p) : p[0] | (uint32_t)p[1] << 8;
+}
+
+/* Netfilter log: values with length and type in the byte order of the machine that captured; the
+ * first one is short, which tells that order.  Type 9 is the packet. */
+static void decode_nflog(struct mt_frame *f)
+{
+	uint32_t size;
+
+	if (!has(f, 0, 8) || f->data[1] != 0)
+		return;
+	bool big_endian = f->data[4] < f->data[5];
+	for (uint32_t at = 4; has(f, at, 4); at += (size + 3) & ~3u) {
+		size = number16(f->data + at, big_endian);
+		if (size < 4)
+			return;
+		if (number16(f->data + at + 2, big_endian) == 9) {
+			if (has(f, at, size))
+				f->len = at + size;
+			mt_decode_ip(f, at + 4);
+			return;
+		}
+	}
 }
 
 static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
@@ -291,6 +331,16 @@ static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 		break;
 	case LINKTYPE_RADIOTAP:
 		decode_radiotap(&f);
+		break;
+	case LINKTYPE_NFLOG:
+		decode_nflog(&f);
+		break;
+	case LINKTYPE_IPOIB:
+		if (has(&f, 0, 44))
+			mt_decode_type(&f, 44, get16(f.data + 40));
+		break;
+	case LINKTYPE_FDDI: /* frame control, two addresses, LLC */
+		decode_llc(&f, 13);
 		break;
 	default:
 		break;

@@ -117,6 +117,32 @@ static void carries_type(struct tunnel *t, uint16_t type)
 	}
 }
 
+/* Could this be an Ethernet header?  A known type, and an IP version that agrees: for where nothing else
+ * says so. */
+static bool looks_like_ethernet(const struct tunnel *t, uint32_t offset)
+{
+	const uint8_t *p = here(t) + offset;
+
+	if (left(t) < offset + MT_ETHERNET_HEADER + 4)
+		return false;
+	uint16_t type = get16(p + 12);
+	switch (type) {
+	case MT_TYPE_IPV4:
+		return p[14] >> 4 == 4 && (p[14] & 15) >= 5;
+	case MT_TYPE_IPV6:
+		return p[14] >> 4 == 6;
+	case MT_TYPE_ARP:
+		return get16(p + 14) == 1;
+	case MT_TYPE_MPLS:
+	case MT_TYPE_MPLS_MULTICAST:
+	case MT_TYPE_PPPOE_SESSION:
+		return true;
+	default:
+		return mt_is_vlan(type) ||
+		       (type <= MT_TYPE_MAX_LENGTH && type >= 3 && p[14] == p[15] && p[16] == 3);
+	}
+}
+
 /* --- GRE and what it carries -------------------------------------------------------------- */
 
 /* draft-foschiano-erspan: type I has no header of its own, types II and III have 8 and 12 bytes. */
@@ -124,7 +150,6 @@ static void erspan(struct tunnel *t, bool sequenced)
 {
 	bool third = t->type == GRE_ERSPAN_III || (sequenced && nibble(t) == 2);
 
-	t->kind = MT_TUNNEL_ERSPAN;
 	if (third || sequenced) {
 		const uint8_t *p = here(t);
 		if (!skip(t, third ? 12 : 8))
@@ -175,8 +200,9 @@ static bool gre(struct tunnel *t)
 	if (!skip(t, 4) || (p[1] & 7) > 1)
 		return false;
 	uint16_t flags = get16(p);
-	t->kind = MT_TUNNEL_GRE;
 	t->type = get16(p + 2);
+	bool mirrored = t->type == GRE_ERSPAN || t->type == GRE_ERSPAN_III;
+	t->kind = mirrored ? MT_TUNNEL_ERSPAN : MT_TUNNEL_GRE;
 	if (flags & 7) {
 		pptp(t, flags);
 		return true;
@@ -190,7 +216,7 @@ static bool gre(struct tunnel *t)
 	}
 	if ((flags & 0x1000 && !skip(t, 4)) || (flags & 0x4000 && !skip_routes(t)))
 		return true;
-	if (t->type == GRE_ERSPAN || t->type == GRE_ERSPAN_III)
+	if (mirrored)
 		erspan(t, flags & 0x1000);
 	else if (t->type == GRE_WCCP) { /* version 2 has 4 bytes more than version 1 */
 		if (nibble(t) == 4 || skip(t, 4))
@@ -203,7 +229,6 @@ static bool gre(struct tunnel *t)
 /* --- in UDP ------------------------------------------------------------------------------- */
 
 /* A next protocol of VXLAN-GPE and NSH. */
-static bool nsh(struct tunnel *t);
 static void carries_next(struct tunnel *t, uint8_t next)
 {
 	switch (next) {
@@ -255,14 +280,14 @@ static bool vxlan(struct tunnel *t)
 	return true;
 }
 
-/* draft-ietf-nvo3-vxlan-gpe: with the P bit there is a next protocol. */
+/* draft-ietf-nvo3-vxlan-gpe: there is a next protocol, with the P bit; some forget to set that. */
 static bool vxlan_gpe(struct tunnel *t)
 {
 	const uint8_t *p = here(t);
 
 	if (!vxlan(t))
 		return false;
-	if (p[0] & 0x04) {
+	if (p[0] & 0x04 || p[3]) {
 		t->payload = PAYLOAD_UNKNOWN;
 		if (p[3] == 4)
 			nsh(t);
@@ -347,14 +372,16 @@ static bool l2tp(struct tunnel *t)
 	return true;
 }
 
-/* RFC 4380, 5.1.1: authentication, origin, then IPv6; the lengths must agree. */
+/* RFC 4380, 5.1.1: authentication, origin, then IPv6; its length must fit into the UDP datagram. */
 static bool teredo(struct tunnel *t)
 {
+	uint32_t udp_end = t->at + get16(here(t) - 4) - 8u;
+
 	if (left(t) >= 4 && get16(here(t)) == 1 && !skip(t, 13u + here(t)[2] + here(t)[3]))
 		return false;
 	if (left(t) >= 2 && get16(here(t)) == 0 && !skip(t, 8))
 		return false;
-	if (nibble(t) != 6 || left(t) < 40 || get16(here(t) + 4) > left(t))
+	if (nibble(t) != 6 || left(t) < 40 || t->at + 40 + get16(here(t) + 4) > udp_end)
 		return false;
 	t->kind = MT_TUNNEL_TEREDO;
 	t->payload = PAYLOAD_IP;
@@ -412,18 +439,12 @@ static bool udp_to(struct tunnel *t, uint16_t port)
 	}
 }
 
-/* Tunnels that answer from their port; the source ports of the others tell flows apart. */
+/* Answers come from the port of some tunnels; but the source port of most tells flows apart, and may be any.
+ * So what is inside must look right. */
 static bool udp_from(struct tunnel *t, uint16_t port)
 {
-	switch (port) {
-	case PORT_GTP:
-	case PORT_GTP_V0:
-	case PORT_L2TP:
-	case PORT_TEREDO:
-		return udp_to(t, port);
-	default:
-		return false;
-	}
+	return udp_to(t, port) && t->payload != PAYLOAD_UNKNOWN &&
+	       (t->payload != PAYLOAD_ETHERNET || looks_like_ethernet(t, 0));
 }
 
 /* --- in IP, MPLS and Ethernet --------------------------------------------------------------- */
@@ -457,11 +478,21 @@ static bool authenticated(struct tunnel *t)
 	return p[0] == PROTO_IPV4 ? ip_in_ip(t, 4) : p[0] == PROTO_IPV6 && ip_in_ip(t, 6);
 }
 
+static bool udp(struct tunnel *t, const struct mt_decoded *d)
+{
+	struct tunnel start = *t;
+
+	if (udp_to(t, d->dport))
+		return true;
+	*t = start;
+	return udp_from(t, d->sport);
+}
+
 static bool in_ip(struct tunnel *t, const struct mt_decoded *d)
 {
 	switch (d->proto) {
 	case MT_PROTO_UDP:
-		return d->bits & MT_HAS_PORTS && (udp_to(t, d->dport) || udp_from(t, d->sport));
+		return d->bits & MT_HAS_PORTS && udp(t, d);
 	case PROTO_IPV4:
 		return ip_in_ip(t, 4);
 	case PROTO_IPV6:
@@ -480,31 +511,6 @@ static bool in_ip(struct tunnel *t, const struct mt_decoded *d)
 		return mpls(t);
 	default:
 		return false;
-	}
-}
-
-/* Could this be an Ethernet header?  Nothing in MPLS says so: a known type, and an IP version that agrees. */
-static bool looks_like_ethernet(const struct tunnel *t, uint32_t offset)
-{
-	const uint8_t *p = here(t) + offset;
-
-	if (left(t) < offset + MT_ETHERNET_HEADER + 4)
-		return false;
-	uint16_t type = get16(p + 12);
-	switch (type) {
-	case MT_TYPE_IPV4:
-		return p[14] >> 4 == 4 && (p[14] & 15) >= 5;
-	case MT_TYPE_IPV6:
-		return p[14] >> 4 == 6;
-	case MT_TYPE_ARP:
-		return get16(p + 14) == 1;
-	case MT_TYPE_MPLS:
-	case MT_TYPE_MPLS_MULTICAST:
-	case MT_TYPE_PPPOE_SESSION:
-		return true;
-	default:
-		return mt_is_vlan(type) ||
-		       (type <= MT_TYPE_MAX_LENGTH && type >= 3 && p[14] == p[15] && p[16] == 3);
 	}
 }
 

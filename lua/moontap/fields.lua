@@ -48,7 +48,7 @@ local function echo(at)
   return transport(4, 8) .. ([[
       local kind = b[0]
       if d.ip_version == 4 then
-        if kind ~= 8 and kind ~= 0 then return 0 end
+        if kind ~= 8 and kind ~= 0 and (kind < 13 or kind > 18) then return 0 end
       elseif kind ~= 128 and kind ~= 129 then return 0 end
       return b[%d] * 256 + b[%d] ]]):format(at, at + 1)
 end
@@ -328,10 +328,10 @@ local M = {
     text = "ICMP or ICMPv6 code",
     body = transport(4, 2) .. "return b[1]" },
   { name = "icmp_id", type = "integer", absent = "0", needs = "8 bytes of the ICMP header",
-    text = "identifier of an ICMP or ICMPv6 echo request or reply",
+    text = "identifier of an ICMP or ICMPv6 echo, of an ICMP timestamp, information or address mask message",
     body = echo(4) },
   { name = "icmp_seq", type = "integer", absent = "0", needs = "8 bytes of the ICMP header",
-    text = "sequence number of an ICMP or ICMPv6 echo request or reply",
+    text = "sequence number of the messages that have an icmp_id",
     body = echo(6) },
   { name = "payload_offset", type = "integer", unit = "bytes from the start of the frame", absent = "0",
     needs = "the transport header with its options",

@@ -82,6 +82,9 @@ end
 
 
 local function check(h)
+  if type(h) ~= "cdata" then
+    error("the methods of a packet are called with a colon: p:bytes()", 3)
+  end
   if h._generation ~= state.generation then
     stale()
   end
