@@ -3,6 +3,7 @@
 -- (jit.v), switched on by a script ahead of the one that is looked at.
 local t = require("support.moontap")
 local c = require("support.capture")
+local T = require("support.tunnels")
 
 local has_log = pcall(require, "jit.v")
 
@@ -124,6 +125,53 @@ describe("hook loop", function()
         if value == "one" then n = n + 1 end
         if set:contains(p.dst) and set:match(p.src).prefix_len == 32 then n = n + 1 end
       end }]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  -- 40,000 packets of which every third is in VXLAN, in GRE over IPv6, or in none.
+  local function make_tunnels()
+    local inside = T.ipv4(6, T.tcp { sport = 99, inside = "GET" }, { src = "\192\168\7\1" })
+    local frames = { T.ethernet(0x0800, T.ipv4(17, T.udp(4789, T.vxlan(5, T.inner_ethernet(0x0800, inside))))),
+      T.ethernet(0x86dd, T.ipv6(47, T.gre(0, 0x86dd, "", T.ipv6(17, T.udp(53, "query"))))), T.ethernet(0x0800, inside, T.vlan(7)) }
+    local file = {}
+    for i = 0, 39999 do
+      file[i + 1] = { c.T0 + math.floor(i / 1000), i % 1000 * 1000, frames[i % 3 + 1] }
+    end
+    t.write("in.pcap", c.pcap(file))
+  end
+
+  spec("compiles with p:inner() on traffic in tunnels of several kinds", function()
+    make_tunnels()
+    t.write("s.lua", [[local n, same, vxlan = 0, 0, 0 return { on_packet = function(p)
+        local q = p:inner()
+        n = n + q.sport + q.dport + q.payload_len + q.ttl + p.sport + q.tcp_seq + p.tunnel_id
+        if q.src == p.src then same = same + 1 end
+        if p.tunnel == "vxlan" then vxlan = vxlan + 1 end
+      end, on_stop = function() print(same, vxlan) end }]])
+    compiles("-l ./s.lua in.pcap")
+    assert.equal("26666\t13334\n", t.run("moontap -l ./s.lua in.pcap").out)
+  end)
+
+  spec("compiles with every field that is a number or a boolean", function()
+    make_tunnels()
+    t.write("s.lua", [[
+      local text = { "local n, m = 0, 0 return { on_packet = function(p) " }
+      for _, f in ipairs(require("moontap.packet").field_docs) do
+        if f.type == "integer" or f.type == "number" then
+          text[#text + 1] = ("n = n + p.%s "):format(f.name)
+        elseif f.type == "boolean" then
+          text[#text + 1] = ("if p.%s then m = m + 1 end "):format(f.name)
+        end
+      end
+      text[#text + 1] = "end }"
+      return assert(loadstring(table.concat(text), "@s.lua"))()]])
+    compiles("-l ./s.lua in.pcap")
+  end)
+
+  spec("compiles with Ethernet and ARP addresses", function()
+    t.write("s.lua", [[local n = 0 return { on_packet = function(p)
+      if p.eth_src == "02:00:00:00:00:01" then n = n + 1 end
+      if p.eth_src == p.eth_dst or p.eth_dst.is_multicast or p.arp_src == p.src then n = n + 1 end end }]])
     compiles("-l ./s.lua in.pcap")
   end)
 

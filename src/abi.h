@@ -69,7 +69,36 @@ enum mt_decoded_bit {
 	MT_IS_ICMP = 4,     /* ICMP or ICMPv6 */
 	MT_IS_FRAGMENT = 8, /* of an IP packet, also the first */
 	MT_HAS_PORTS = 16,  /* sport and dport were captured */
-	MT_HAS_VLAN = 32
+	MT_HAS_VLAN = 32,
+	MT_HAS_MPLS = 64
+};
+
+/* Tunnels, by the header that stands before the inner packet: mt_decoded.tunnel. */
+enum mt_tunnel {
+	MT_TUNNEL_NONE,
+	MT_TUNNEL_IPIP, /* IPv4 or IPv6 in either */
+	MT_TUNNEL_GRE,
+	MT_TUNNEL_PPTP,
+	MT_TUNNEL_ERSPAN,
+	MT_TUNNEL_ETHERIP, /* also Ethernet in IP as SRv6 has it */
+	MT_TUNNEL_VXLAN,   /* also VXLAN-GPE */
+	MT_TUNNEL_GENEVE,
+	MT_TUNNEL_GTP,
+	MT_TUNNEL_L2TP,
+	MT_TUNNEL_TEREDO,
+	MT_TUNNEL_LISP,
+	MT_TUNNEL_MPLS, /* MPLS in IP or UDP */
+	MT_TUNNEL_NSH,
+	MT_TUNNEL_PBB,       /* IEEE 802.1ah */
+	MT_TUNNEL_PSEUDOWIRE /* Ethernet in MPLS */
+};
+
+/* What is known of the packet inside: mt_decoded.inner. */
+enum mt_inner_state {
+	MT_INNER_UNKNOWN, /* nobody has asked */
+	MT_INNER_NONE,
+	MT_INNER_FOUND, /* it is in mt_batch.inner */
+	MT_INNER_THIS   /* this describes an inner packet */
 };
 
 /* Where the headers of a packet are, and the few values every script asks for, in host
@@ -90,7 +119,10 @@ struct mt_decoded {
 	uint8_t ttl;             /* TTL or hop limit; 0 if no IP */
 	uint8_t bits;            /* enum mt_decoded_bit */
 	uint8_t address_len;     /* bytes of an IP address: 4, 16, or 0 */
-	uint8_t reserved[6];     /* to 32 bytes */
+	uint16_t l2_offset;      /* Ethernet header, or MT_NO_OFFSET */
+	uint16_t tag_offset;     /* first VLAN tag, without one the first MPLS label; 0 if none */
+	uint8_t tunnel;          /* enum mt_tunnel, once inner is known */
+	uint8_t inner;           /* enum mt_inner_state */
 };
 
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
@@ -104,6 +136,7 @@ struct mt_batch {
 	uint32_t reserved;
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
+	struct mt_decoded inner[MT_BATCH_PACKETS]; /* innermost packets, where decode[].inner says so */
 };
 
 /* What a script may know of a segment (rotate, on_segment_open). */
@@ -558,6 +591,33 @@ enum { MT_ZONE_TEXT = 32 /* bytes of the name of a time zone */ };
 
 /* How many seconds local time (TZ) is ahead of UTC at a time, and what the zone is called then. */
 MT_EXPORT int32_t mt_local_offset(int64_t seconds, char zone[MT_ZONE_TEXT]);
+
+/* The innermost packet that this one carries; the outer one itself if it carries none.  NULL: outer is not of
+ * this batch.  outer may be an inner one already. */
+MT_EXPORT struct mt_decoded *mt_inner(struct mt_batch *batch, const struct mt_packet *packet,
+                                      struct mt_decoded *outer);
+/* The same into memory of the caller: 1, or 0 if outer carries none.  Sets outer->tunnel and outer->inner. */
+MT_EXPORT int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer,
+                              struct mt_decoded *inner);
+/* The packet has become shorter: decode again what decoded describes, and the other one of outer and inner. */
+MT_EXPORT void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet,
+                               struct mt_decoded *decoded);
+/* What decoded says, for a copy of its packet that lives outside of the batch. */
+MT_EXPORT void mt_decode_copy(struct mt_batch *batch, const struct mt_packet *packet,
+                              const struct mt_decoded *decoded, struct mt_decoded *copy);
+/* The outermost tunnel, enum mt_tunnel.  Fills in decoded->tunnel. */
+MT_EXPORT uint32_t mt_tunnel(struct mt_batch *batch, const struct mt_packet *packet,
+                             struct mt_decoded *decoded);
+/* Number of the outermost tunnel: VNI, TEID, key …; 0 if there is none. */
+MT_EXPORT uint32_t mt_tunnel_id(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* Captured bytes from the transport header to the end of the IP packet; 0 without transport header. */
+MT_EXPORT uint32_t mt_transport_captured(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* Place of a fragment as IPv4 writes it: offset in units of 8 bytes, 0x2000: more follow; 0: no fragment. */
+MT_EXPORT uint32_t mt_fragment_place(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* Identification of an IPv4 packet or of an IPv6 fragment; 0 if there is none. */
+MT_EXPORT uint32_t mt_fragment_id(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* The outermost MPLS label; 0 if there is none. */
+MT_EXPORT uint32_t mt_mpls_label(const struct mt_packet *packet, const struct mt_decoded *decoded);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

@@ -2,11 +2,11 @@
 /*
  * decode.c - where the headers of a packet are: link layer, IP, transport.
  *
- * Describes the outermost IP packet; tunnels are not entered.  Called for a whole batch at
- * the first access to a decoded field, up to 30 million packets a second: TCP and UDP over
- * IPv4 without options over plain Ethernet take a short path, everything else goes through
- * the layers one by one.  Nothing is trusted: each read is checked against the captured
- * length, and each chain of headers (tags, labels, extension headers) has a limit.
+ * Describes the outermost IP packet; tunnels are entered by decode_tunnel.c, on demand.  Called for a whole
+ * batch at the first access to a decoded field, up to 30 million packets a second: TCP and UDP over IPv4
+ * without options over plain Ethernet take a short path, everything else goes through the layers one by one.
+ * Nothing is trusted: each read is checked against the captured length, and each chain of headers (tags,
+ * labels, extension headers) has a limit.
  */
 #include "decode.h"
 
@@ -14,6 +14,7 @@ enum {
 	LINKTYPE_NULL = 0,
 	LINKTYPE_ETHERNET = 1,
 	LINKTYPE_PPP = 9,
+	LINKTYPE_FDDI = 10,
 	LINKTYPE_RAW_DLT = 12,
 	LINKTYPE_PPP_HDLC = 50,
 	LINKTYPE_PPPOE = 51,
@@ -26,37 +27,31 @@ enum {
 	LINKTYPE_PPP_WITH_DIR = 204,
 	LINKTYPE_IPV4 = 228,
 	LINKTYPE_IPV6 = 229,
+	LINKTYPE_NFLOG = 239,
+	LINKTYPE_IPOIB = 242,
 	LINKTYPE_LINUX_SLL2 = 276
-};
-
-enum {
-	TYPE_MAX_LENGTH = 1500, /* up to here an Ethernet type is a length, and LLC follows */
-	TYPE_MIN = 1536,
-	TYPE_IPV4 = 0x0800,
-	TYPE_IPV6 = 0x86dd,
-	TYPE_VLAN = 0x8100,
-	TYPE_QINQ = 0x88a8,
-	TYPE_QINQ_OLD = 0x9100,
-	TYPE_MPLS = 0x8847,
-	TYPE_MPLS_MULTICAST = 0x8848,
-	TYPE_PPPOE_SESSION = 0x8864
 };
 
 enum {
 	ARPHRD_NETLINK_TYPE = 824, /* cooked: the protocol field is a netlink family */
 	MAX_TAGS = 32,             /* VLAN tags and LLC headers in a row */
-	MAX_LABELS = 32,
-	PREFETCH_AHEAD = 8 /* packets */
+	PREFETCH_AHEAD = 8         /* packets */
 };
 
-static const struct mt_decoded nothing_decoded = {.l3_offset = MT_NO_OFFSET,
-                                                  .l4_offset = MT_NO_OFFSET,
-                                                  .payload_offset = MT_NO_OFFSET,
-                                                  .src_offset = MT_NO_OFFSET};
+const struct mt_decoded mt_nothing_decoded = {.l3_offset = MT_NO_OFFSET,
+                                              .l4_offset = MT_NO_OFFSET,
+                                              .payload_offset = MT_NO_OFFSET,
+                                              .src_offset = MT_NO_OFFSET,
+                                              .l2_offset = MT_NO_OFFSET};
 
-static void decode_mpls(struct mt_frame *f, uint32_t offset)
+void mt_decode_mpls(struct mt_frame *f, uint32_t offset)
 {
-	for (unsigned i = 0; i < MAX_LABELS && has(f, offset, 4); i++, offset += 4) {
+	if (!has(f, offset, 4))
+		return;
+	f->d->bits |= MT_HAS_MPLS;
+	if (!f->d->tag_offset && offset < MT_NO_OFFSET)
+		f->d->tag_offset = (uint16_t)offset;
+	for (unsigned i = 0; i < MT_MAX_LABELS && has(f, offset, 4); i++, offset += 4) {
 		if (f->data[offset + 2] & 1) { /* bottom of stack */
 			mt_decode_ip(f, offset + 4);
 			return;
@@ -64,7 +59,7 @@ static void decode_mpls(struct mt_frame *f, uint32_t offset)
 	}
 }
 
-static void decode_ppp_protocol(struct mt_frame *f, uint32_t offset)
+void mt_decode_ppp_protocol(struct mt_frame *f, uint32_t offset)
 {
 	uint16_t protocol;
 
@@ -79,13 +74,13 @@ static void decode_ppp_protocol(struct mt_frame *f, uint32_t offset)
 	if (protocol == 0x0021 || protocol == 0x0057)
 		mt_decode_ip(f, offset);
 	else if (protocol == 0x0281 || protocol == 0x0283)
-		decode_mpls(f, offset);
+		mt_decode_mpls(f, offset);
 }
 
 static void decode_pppoe(struct mt_frame *f, uint32_t offset)
 {
 	if (has(f, offset, 6) && f->data[offset] == 0x11 && f->data[offset + 1] == 0)
-		decode_ppp_protocol(f, offset + 6);
+		mt_decode_ppp_protocol(f, offset + 6);
 }
 
 /* LLC at *offset: true if an Ethernet type follows from it. */
@@ -97,19 +92,14 @@ static bool skip_llc(const struct mt_frame *f, uint32_t *offset, uint16_t *type)
 		uint32_t oui = get32(p + 2) & 0xffffff;
 		*type = get16(p + 6);
 		*offset += 8;
-		return (oui == 0 || oui == 0x0000f8) && *type >= TYPE_MIN;
+		return (oui == 0 || oui == 0x0000f8) && *type >= MT_TYPE_MIN;
 	}
 	if (has(f, *offset, 3) && p[0] == 6 && (p[1] & 0xfe) == 6 && p[2] == 3) {
-		*type = TYPE_IPV4;
+		*type = MT_TYPE_IPV4;
 		*offset += 3;
 		return true;
 	}
 	return false;
-}
-
-static bool is_vlan(uint16_t type)
-{
-	return type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD;
 }
 
 static bool skip_vlan(const struct mt_frame *f, uint32_t *offset, uint16_t *type)
@@ -121,6 +111,7 @@ static bool skip_vlan(const struct mt_frame *f, uint32_t *offset, uint16_t *type
 	if (!(d->bits & MT_HAS_VLAN)) {
 		d->bits |= MT_HAS_VLAN;
 		d->vlan = get16(f->data + *offset) & 0xfff;
+		d->tag_offset = *offset < MT_NO_OFFSET ? (uint16_t)*offset : 0;
 	}
 	if (!has(f, *offset, 4))
 		return false;
@@ -130,27 +121,27 @@ static bool skip_vlan(const struct mt_frame *f, uint32_t *offset, uint16_t *type
 }
 
 /* What an Ethernet type or length announces, at offset. */
-static void decode_type(struct mt_frame *f, uint32_t offset, uint16_t type)
+void mt_decode_type(struct mt_frame *f, uint32_t offset, uint16_t type)
 {
-	for (unsigned i = 0; is_vlan(type) || type < TYPE_MIN; i++) {
+	for (unsigned i = 0; mt_is_vlan(type) || type < MT_TYPE_MIN; i++) {
 		if (i == MAX_TAGS)
 			return;
-		if (is_vlan(type) ? !skip_vlan(f, &offset, &type)
-		                  : type > TYPE_MAX_LENGTH || !skip_llc(f, &offset, &type))
+		if (mt_is_vlan(type) ? !skip_vlan(f, &offset, &type)
+		                     : type > MT_TYPE_MAX_LENGTH || !skip_llc(f, &offset, &type))
 			return;
 	}
 	f->d->ethertype = type;
 	f->d->l3_offset = header_at(f, offset);
 	switch (type) {
-	case TYPE_IPV4:
-	case TYPE_IPV6:
+	case MT_TYPE_IPV4:
+	case MT_TYPE_IPV6:
 		mt_decode_ip(f, offset);
 		break;
-	case TYPE_MPLS:
-	case TYPE_MPLS_MULTICAST:
-		decode_mpls(f, offset);
+	case MT_TYPE_MPLS:
+	case MT_TYPE_MPLS_MULTICAST:
+		mt_decode_mpls(f, offset);
 		break;
-	case TYPE_PPPOE_SESSION:
+	case MT_TYPE_PPPOE_SESSION:
 		decode_pppoe(f, offset);
 		break;
 	default:
@@ -158,11 +149,11 @@ static void decode_type(struct mt_frame *f, uint32_t offset, uint16_t type)
 	}
 }
 
-/* A link-layer header of `header` bytes with the Ethernet type at type_at. */
-static void decode_typed(struct mt_frame *f, uint32_t header, uint32_t type_at)
+void mt_decode_ethernet(struct mt_frame *f, uint32_t offset)
 {
-	if (has(f, 0, header))
-		decode_type(f, header, get16(f->data + type_at));
+	f->d->l2_offset = header_at(f, offset);
+	if (has(f, offset, MT_ETHERNET_HEADER))
+		mt_decode_type(f, offset + MT_ETHERNET_HEADER, get16(f->data + offset + 12));
 }
 
 /* PPP, with or without address and control bytes; Cisco HDLC comes under the same type. */
@@ -172,9 +163,9 @@ static void decode_ppp(struct mt_frame *f, uint32_t offset)
 		return;
 	const uint8_t *p = f->data + offset;
 	if (p[0] == 0x0f || p[0] == 0x8f)
-		decode_type(f, offset + 4, get16(p + 2));
+		mt_decode_type(f, offset + 4, get16(p + 2));
 	else
-		decode_ppp_protocol(f, p[0] == 0xff && p[1] == 3 ? offset + 2 : offset);
+		mt_decode_ppp_protocol(f, p[0] == 0xff && p[1] == 3 ? offset + 2 : offset);
 }
 
 /* Linux cooked.  Below 1536 the type is a kernel constant, 4 means LLC. */
@@ -183,15 +174,20 @@ static void decode_cooked(struct mt_frame *f, uint32_t header, uint32_t type_at,
 	if (!has(f, 0, header) || get16(f->data + arphrd_at) == ARPHRD_NETLINK_TYPE)
 		return;
 	uint16_t type = get16(f->data + type_at);
-	if (type >= TYPE_MIN || type == 4)
-		decode_type(f, header, type);
+	if (type >= MT_TYPE_MIN || type == 4)
+		mt_decode_type(f, header, type);
 }
 
-/* BSD loopback: an address family in the byte order of the machine that captured. */
+/* BSD loopback: an address family in the byte order of the machine that captured.  Some write an
+ * Ethernet type where its lower half is in network order. */
 static void decode_loopback(struct mt_frame *f)
 {
 	if (!has(f, 0, 5))
 		return;
+	if (get16(f->data + 2) >= MT_TYPE_MIN) {
+		mt_decode_type(f, 4, get16(f->data + 2));
+		return;
+	}
 	uint32_t family = get32(f->data);
 	if (family > 0xffff)
 		family = get32le(f->data);
@@ -209,11 +205,18 @@ static void decode_loopback(struct mt_frame *f)
 	}
 }
 
+static void decode_llc(struct mt_frame *f, uint32_t offset)
+{
+	uint16_t type;
+
+	if (skip_llc(f, &offset, &type))
+		mt_decode_type(f, offset, type);
+}
+
 /* 802.11 at offset; padded: the header is padded to a multiple of 4 (radiotap says so). */
 static void decode_80211(struct mt_frame *f, uint32_t offset, bool padded)
 {
 	uint32_t header = 24;
-	uint16_t type;
 
 	if (!has(f, offset, 2))
 		return;
@@ -231,9 +234,7 @@ static void decode_80211(struct mt_frame *f, uint32_t offset, bool padded)
 	}
 	if (padded)
 		header = (header + 3) & ~3u;
-	offset += header + (aggregate ? 14 : 0);
-	if (skip_llc(f, &offset, &type))
-		decode_type(f, offset, type);
+	decode_llc(f, offset + header + (aggregate ? 14 : 0));
 }
 
 /* Is the "data pad" flag set in a radiotap header of `size` captured bytes? */
@@ -259,14 +260,41 @@ static void decode_radiotap(struct mt_frame *f)
 		decode_80211(f, size, radiotap_padded(f, size));
 }
 
+static uint32_t number16(const uint8_t *p, bool big_endian)
+{
+	return big_endian ? get16(p) : p[0] | (uint32_t)p[1] << 8;
+}
+
+/* Netfilter log: values with length and type in the byte order of the machine that captured; the
+ * first one is short, which tells that order.  Type 9 is the packet. */
+static void decode_nflog(struct mt_frame *f)
+{
+	uint32_t size;
+
+	if (!has(f, 0, 8) || f->data[1] != 0)
+		return;
+	bool big_endian = f->data[4] < f->data[5];
+	for (uint32_t at = 4; has(f, at, 4); at += (size + 3) & ~3u) {
+		size = number16(f->data + at, big_endian);
+		if (size < 4)
+			return;
+		if (number16(f->data + at + 2, big_endian) == 9) {
+			if (has(f, at, size))
+				f->len = at + size;
+			mt_decode_ip(f, at + 4);
+			return;
+		}
+	}
+}
+
 static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 {
 	struct mt_frame f = {packet->data, packet->caplen, d};
 
-	*d = nothing_decoded;
+	*d = mt_nothing_decoded;
 	switch (packet->linktype) {
 	case LINKTYPE_ETHERNET:
-		decode_typed(&f, 14, 12);
+		mt_decode_ethernet(&f, 0);
 		break;
 	case LINKTYPE_RAW:
 	case LINKTYPE_RAW_DLT:
@@ -295,13 +323,24 @@ static void decode_layers(const struct mt_packet *packet, struct mt_decoded *d)
 		decode_pppoe(&f, 0);
 		break;
 	case LINKTYPE_C_HDLC:
-		decode_typed(&f, 4, 2);
+		if (has(&f, 0, 4))
+			mt_decode_type(&f, 4, get16(f.data + 2));
 		break;
 	case LINKTYPE_IEEE802_11:
 		decode_80211(&f, 0, false);
 		break;
 	case LINKTYPE_RADIOTAP:
 		decode_radiotap(&f);
+		break;
+	case LINKTYPE_NFLOG:
+		decode_nflog(&f);
+		break;
+	case LINKTYPE_IPOIB:
+		if (has(&f, 0, 44))
+			mt_decode_type(&f, 44, get16(f.data + 40));
+		break;
+	case LINKTYPE_FDDI: /* frame control, two addresses, LLC */
+		decode_llc(&f, 13);
 		break;
 	default:
 		break;
@@ -338,8 +377,8 @@ static inline bool decode_fast(const struct mt_packet *packet, struct mt_decoded
 	if (packet->linktype != LINKTYPE_ETHERNET || len < L4_IPV4 + 4)
 		return false;
 	uint16_t type = get16(p + 12);
-	bool v4 = (type == TYPE_IPV4) & (p[IP] == 0x45) & !(get16(p + IP + 6) & 0x3fff);
-	bool v6 = (type == TYPE_IPV6) & (p[IP] >> 4 == 6) & (len >= L4_IPV6 + 4);
+	bool v4 = (type == MT_TYPE_IPV4) & (p[IP] == 0x45) & !(get16(p + IP + 6) & 0x3fff);
+	bool v6 = (type == MT_TYPE_IPV6) & (p[IP] >> 4 == 6) & (len >= L4_IPV6 + 4);
 	uint32_t ip_len = get16(p + (v6 ? IP + 4 : IP + 2)); /* IPv6: of what follows the header; 0: not said */
 	if ((!v4 && !v6) || (v4 && ip_len < 20))
 		return false; /* 0 in IPv4: segmentation offload; below 20 it lies */

@@ -12,8 +12,6 @@ enum {
 	PROTO_ICMP = 1,
 	PROTO_DCCP = 33,
 	PROTO_ROUTING = 43,
-	PROTO_FRAGMENT = 44,
-	PROTO_AH = 51,
 	PROTO_ICMPV6 = 58,
 	PROTO_NONE = 59,
 	PROTO_DESTINATION = 60,
@@ -140,9 +138,7 @@ static void decode_ipv4(struct mt_frame *f, uint32_t ip)
 		decode_transport(f, ip + header);
 }
 
-/* What the length byte of an IPv6 extension header counts, beyond its first 8 bytes; -1: this
- * is no extension header. */
-static int extension_unit(uint8_t proto)
+int mt_extension_unit(uint8_t proto)
 {
 	switch (proto) {
 	case PROTO_HOP_BY_HOP:
@@ -152,9 +148,9 @@ static int extension_unit(uint8_t proto)
 	case PROTO_HIP:
 	case PROTO_SHIM6:
 		return 8;
-	case PROTO_AH:
+	case MT_PROTO_AH:
 		return 4;
-	case PROTO_FRAGMENT:
+	case MT_PROTO_FRAGMENT:
 		return 0;
 	default:
 		return -1;
@@ -168,13 +164,13 @@ static bool skip_extensions(const struct mt_frame *f, uint32_t *offset)
 	struct mt_decoded *d = f->d;
 	int unit;
 
-	for (unsigned i = 0; i < MAX_EXTENSIONS && (unit = extension_unit(d->proto)) >= 0; i++) {
+	for (unsigned i = 0; i < MAX_EXTENSIONS && (unit = mt_extension_unit(d->proto)) >= 0; i++) {
 		if (!has(f, *offset, 2))
 			return false;
 		uint32_t size = 8 + f->data[*offset + 1] * (uint32_t)unit;
 		if (!has(f, *offset, size))
 			return false;
-		bool fragment = d->proto == PROTO_FRAGMENT;
+		bool fragment = d->proto == MT_PROTO_FRAGMENT;
 		uint16_t place = fragment ? get16(f->data + *offset + 2) : 0;
 		d->proto = f->data[*offset];
 		*offset += size;
@@ -185,7 +181,7 @@ static bool skip_extensions(const struct mt_frame *f, uint32_t *offset)
 			return false;
 		}
 	}
-	return extension_unit(d->proto) < 0;
+	return mt_extension_unit(d->proto) < 0;
 }
 
 static void decode_ipv6(struct mt_frame *f, uint32_t ip)

@@ -29,6 +29,7 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
+local mac = require "moontap.mac"
 local raise = require("moontap.misuse").raise
 local suggest = require "moontap.suggest"
 
@@ -93,11 +94,13 @@ function M.from_bytes(ptr, len)
   return (address_t(band(halves[0], high_mask[len]), band(halves[1], low_mask[len]), len))
 end
 
---- Text of a key that `p.src_key` or `p.dst_key` gave.
--- @tparam string key 4 or 16 bytes
+--- Text of a key that `p.src_key`, `p.dst_key`, `p.eth_src_key` or `p.eth_dst_key` gave.
+-- @tparam string key 4, 16 or 6 bytes
 -- @treturn string `10.0.0.1`; "" for an empty key
 function M.key_text(key)
-  if #key ~= 4 and #key ~= 16 then
+  if #key == 6 then
+    return mac.text(key)
+  elseif #key ~= 4 and #key ~= 16 then
     return ""
   end
   return ffi.string(text_buffer, C.mt_address_format(cast("const uint8_t *", key), #key, text_buffer))

@@ -5,6 +5,7 @@
 local address = require "moontap.address"
 local format = require "moontap.format"
 local list = require "moontap.list"
+local mac = require "moontap.mac"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -24,9 +25,16 @@ end
 -- @raise if the text is no address
 M.address = address.new
 
---- Text of a key that `p.src_key` or `p.dst_key` gave.
+--- An Ethernet address from its text, to compare with `p.eth_src` and `p.eth_dst`.
+-- @function moontap.mac
+-- @tparam string text `02:00:00:00:00:01`
+-- @treturn mac
+-- @raise if the text is no such address
+M.mac = mac.new
+
+--- Text of a key that `p.src_key`, `p.dst_key`, `p.eth_src_key` or `p.eth_dst_key` gave.
 -- @function moontap.key_text
--- @tparam string key 4 or 16 bytes
+-- @tparam string key 4, 16 or 6 bytes
 -- @treturn string
 M.key_text = address.key_text
 

@@ -14,7 +14,9 @@ local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
+local fields = require "moontap.fields"
 local format = require "moontap.format"
+local mac = require "moontap.mac"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -30,12 +32,12 @@ local function stale()
   error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 4)
 end
 
--- Getters are generated, so that each is one straight function with the check in it.  The state
--- is an upvalue that never changes: LuaJIT makes a constant of it, sees that the generation it
+-- Getters are generated from moontap.fields, so that each is one straight function with the check in it.
+-- The state is an upvalue that never changes: LuaJIT makes a constant of it, sees that the generation it
 -- compares is the one the loop has just stored, and leaves the check out.
 local function getter(body)
   local text = ([[
-    local state, C, stale, band, from_bytes, ffi_string, M = ...
+    local state, C, stale, band, rshift, from_bytes, mac, ffi_string, M = ...
     return function(h)
       if h._generation ~= state.generation then stale() end
       local q = h._packet
@@ -44,60 +46,6 @@ local function getter(body)
   return assert(loadstring(text, "=moontap.packet"))
 end
 
-local DECODE = [[
-      if state.batch.decoded == 0 then C.mt_batch_decode(state.batch) end
-      local d = h._decoded
-]]
-
-local bodies = {
-  ts = "return tonumber(q.ts_ns) / 1e9",
-  ts_ns = "return q.ts_ns",
-  t = "return tonumber(q.ts_ns - state.first_ns)",
-  caplen = "return q.caplen",
-  wirelen = "return q.wirelen",
-  linktype = "return q.linktype",
-  source = "return M.source_names[q.iface] or (M.learn(q.iface, M.source_names))",
-  interface = "return M.interface_names[q.iface] or (M.learn(q.iface, M.interface_names))",
-  interface_id = "return M.interface_numbers[q.iface] or (M.learn(q.iface, M.interface_numbers))",
-  direction = "local v = q.direction if v == 1 then return 'in' elseif v == 2 then return 'out' end return nil",
-  number = "return state.before + state.index + 1",
-  ethertype = DECODE .. "return d.ethertype",
-  vlan = DECODE .. "return d.vlan",
-  ip_version = DECODE .. "return d.ip_version",
-  proto = DECODE .. "return d.proto",
-  sport = DECODE .. "return d.sport",
-  dport = DECODE .. "return d.dport",
-  tcp_flags = DECODE .. "return d.tcp_flags",
-  ttl = DECODE .. "return d.ttl",
-  payload_len = DECODE .. "return d.payload_len",
-  payload_offset = DECODE .. "local o = d.payload_offset if o == 0xffff then return 0 end return o",
-  is_ip = DECODE .. "return d.ip_version ~= 0",
-  is_tcp = DECODE .. "return band(d.bits, 1) ~= 0",
-  is_udp = DECODE .. "return band(d.bits, 2) ~= 0",
-  is_icmp = DECODE .. "return band(d.bits, 4) ~= 0",
-  is_fragment = DECODE .. "return band(d.bits, 8) ~= 0",
-  has_ports = DECODE .. "return band(d.bits, 16) ~= 0",
-  has_vlan = DECODE .. "return band(d.bits, 32) ~= 0",
-  flow_hash = DECODE .. "return C.mt_flow_hash(q, d)",
-  src = DECODE .. [[
-      local o = d.src_offset
-      if o == 0xffff then return nil end
-      return (from_bytes(q.data + o, d.address_len))]],
-  dst = DECODE .. [[
-      local o = d.src_offset
-      if o == 0xffff then return nil end
-      local len = d.address_len
-      return (from_bytes(q.data + o + len, len))]],
-  src_key = DECODE .. [[
-      local o = d.src_offset
-      if o == 0xffff then return "" end
-      return (ffi_string(q.data + o, d.address_len))]],
-  dst_key = DECODE .. [[
-      local o = d.src_offset
-      if o == 0xffff then return "" end
-      return (ffi_string(q.data + o + d.address_len, d.address_len))]],
-}
-
 -- What other tools call these fields.
 local aliases = {
   src_port = "sport", source_port = "sport", srcport = "sport", dst_port = "dport", dest_port = "dport",
@@ -105,12 +53,23 @@ local aliases = {
   timestamp = "ts", protocol = "proto", ip_proto = "proto", ip_src = "src", ip_dst = "dst",
   src_ip = "src", dst_ip = "dst", saddr = "src", daddr = "dst", flags = "tcp_flags", vlan_id = "vlan",
   hop_limit = "ttl", eth_type = "ethertype", iface = "interface", version = "ip_version",
-  data = "bytes", payload = "payload_len",
+  data = "bytes", payload = "payload_len", inner_vlan = "vlan_inner", vlan_pcp = "vlan_priority",
+  priority = "vlan_priority", label = "mpls_label", mpls = "mpls_label", src_mac = "eth_src", dst_mac = "eth_dst",
+  mac_src = "eth_src", mac_dst = "eth_dst", ether_src = "eth_src", ether_dst = "eth_dst", id = "ip_id",
+  ip_dscp = "dscp", tos = "dscp", dsfield = "dscp", ip_ecn = "ecn", frag_offset = "fragment_offset",
+  mf = "more_fragments", df = "dont_fragment", seq = "tcp_seq", ack = "tcp_ack", window = "tcp_window",
+  tcp_window_size = "tcp_window", tcp_hdr_len = "tcp_header_len", data_offset = "tcp_header_len", arp_opcode = "arp_op",
+  vni = "tunnel_id", teid = "tunnel_id", gre_key = "tunnel_id", encapsulation = "tunnel",
+  ip_offset = "l3_offset", network_offset = "l3_offset", transport_offset = "l4_offset",
 }
 
 local getters, methods = {}, {}
 
 M.source_names, M.interface_names, M.interface_numbers = {}, {}, {}
+
+-- Names of enum mt_tunnel.
+M.tunnels = { "ipip", "gre", "pptp", "erspan", "etherip", "vxlan", "geneve", "gtp", "l2tp", "teredo", "lisp", "mpls",
+  "nsh", "pbb", "pseudowire" }
 
 -- Look an interface up once and remember its names; runs only for the first packet of each.
 function M.learn(id, wanted)
@@ -124,6 +83,9 @@ end
 
 
 local function check(h)
+  if type(h) ~= "cdata" then
+    error("the methods of a packet are called with a colon: p:bytes()", 3)
+  end
   if h._generation ~= state.generation then
     stale()
   end
@@ -227,10 +189,40 @@ function methods.copy(h)
   c._packet[0].data = c._data
   c._packet[0].options = nil
   c._packet[0].options_len = 0
-  C.mt_decode(c._packet, c._decoded)
+  C.mt_decode_copy(state.batch, c._packet, h._decoded, c._decoded)
   c.number = state.before + state.index + 1
   c.t = tonumber(q.ts_ns - state.first_ns)
   return c
+end
+
+-- Of a copy: a copy again, since a handle does not keep its memory alive.
+local function inner_copy(h)
+  local c = methods.copy(h)
+  if c._decoded[0].inner ~= C.MT_INNER_THIS then
+    local inner = ffi.new "struct mt_decoded"
+    if C.mt_decode_inner(c._packet, c._decoded, inner) ~= 0 then
+      c._decoded[0] = inner
+    end
+  end
+  return c
+end
+
+--- The innermost packet that this one carries, through all tunnels: its fields and methods mean that packet.
+-- GRE (also PPTP, ERSPAN and Ethernet in GRE), VXLAN and VXLAN-GPE (UDP ports 4789, 8472, 4790), Geneve (6081),
+-- GTP-U (2152, 3386), L2TP version 2 (1701), Teredo (3544), LISP (4341), MPLS in IP or UDP (6635), IP in IP, EtherIP,
+-- 802.1ah, NSH, Ethernet in MPLS; in any order, up to 32 of them.  `p.tunnel` names the outermost.
+--
+-- Offsets still count from the start of the frame, so `p:u8` and `p:bytes` read the same bytes on both.  What belongs
+-- to the record (ts, caplen, wirelen, source …) is the same.  MPLS and PPPoE in front of the outermost IP header are
+-- no tunnels.  It ends with the hook, as the packet does.
+-- @treturn packet the packet itself if it carries none, or none whose header was captured
+function methods.inner(h)
+  local q = check(h)
+  local d = C.mt_inner(state.batch, q, h._decoded)
+  if d == nil then
+    return (inner_copy(h))
+  end
+  return (handle_t(q, d, h._generation))
 end
 
 --- Keep only the first len captured bytes; wirelen stays.
@@ -245,7 +237,7 @@ function methods.truncate(h, len)
   if len < q.caplen then
     q.cut = q.cut + (q.caplen - len)
     q.caplen = len
-    C.mt_decode(q, h._decoded)
+    C.mt_decode_again(state.batch, q, h._decoded)
   end
 end
 
@@ -327,8 +319,9 @@ ffi.metatype(copy_t, {
 -- @param hook_state `struct mt_hook_state *`
 function M.attach(hook_state)
   state = hook_state
-  for name, body in pairs(bodies) do
-    getters[name] = getter(body)(hook_state, C, stale, band, from_bytes, ffi.string, M)
+  for _, field in ipairs(fields) do
+    getters[field.name] = getter(field.body)(hook_state, C, stale, band, bit.rshift, from_bytes, mac.from_bytes,
+      ffi.string, M)
   end
 end
 
@@ -337,7 +330,14 @@ function M.state()
   return state
 end
 
+-- Looked up once: a first lookup inside of a trace would end it.
+for _, name in ipairs { "mt_batch_decode", "mt_flow_hash", "mt_inner", "mt_tunnel", "mt_tunnel_id", "mt_mpls_label",
+  "mt_fragment_id", "mt_fragment_place", "mt_transport_captured", "mt_decode_again" } do
+  assert(C[name])
+end
+
 M.handle = handle_t
+M.field_docs = fields
 M.fields = getters
 M.methods = methods
 

@@ -211,7 +211,9 @@ return function(t, a1 MORE)
   c.asked = c.asked + 1
   local q, d = a1._packet, a1._decoded
   local i = d - batch.decode
-  local e = c.entry[i]
+  if i >= 1024 then i = -1 end -- p:inner(): there are no notes of those
+  local e = nil
+  if i >= 0 then e = c.entry[i] end
   if e == nil or q.cut ~= 0 then
     e = C.mt_table_packet(c, q, d, i, ADD)
     if e == nil then return nil end
