@@ -353,6 +353,10 @@ struct mt_dns {
 	uint32_t start[4];   /* where questions, answers, authority and additional records begin */
 	uint32_t broken;     /* 1: it does not hold the records that its header announces */
 	uint32_t opt;        /* type of the OPT record */
+	uint32_t section;    /* of the record that mt_dns_record found last */
+	uint32_t index;      /* its place there, from 1; 0: none was looked for */
+	uint32_t name;       /* where its name is */
+	uint32_t fixed;      /* its type and what follows */
 };
 /* Find the message in a packet.  port: MT_DNS_USUAL_PORTS, MT_DNS_ANY_PORT or a port.  Returns 1, or 0: there
  * is none, and *dns means nothing. */
@@ -362,11 +366,10 @@ MT_EXPORT int32_t mt_dns_find(struct mt_dns *dns, const struct mt_packet *packet
 MT_EXPORT void mt_dns_walk(struct mt_dns *dns);
 /* 1: the message, or a name or the data of a record in it, is not as the standards have it. */
 MT_EXPORT int32_t mt_dns_malformed(struct mt_dns *dns);
-/* The record at offset: where its type, class, TTL (4 bytes) and length of data are, all of them and the data
- * inside of len; 0 if there is no record. */
-MT_EXPORT uint32_t mt_dns_record(const uint8_t *data, uint32_t len, uint32_t offset);
-/* The question at offset: where its type and class are; 0 if there is none. */
-MT_EXPORT uint32_t mt_dns_question(const uint8_t *data, uint32_t len, uint32_t offset);
+/* Record index (from 1) of section 1 to 3, or question index of section 0, of a walked message.  Returns 1 and
+ * fills in dns->name and dns->fixed: type, class, for records TTL (4 bytes) and length of data (2 bytes), all
+ * of them and the data inside of len; 0 if there is none. */
+MT_EXPORT int32_t mt_dns_record(struct mt_dns *dns, uint32_t section, uint32_t index);
 /* Write the name at offset as text, of MT_DNS_NAME_TEXT bytes at most and without NUL.  Returns its length, -1
  * if it can not be read. */
 MT_EXPORT int32_t mt_dns_name(const uint8_t *data, uint32_t len, uint32_t offset, int32_t lower, char *text);

@@ -210,26 +210,12 @@ static uint32_t record_at(const uint8_t *data, uint32_t len, uint32_t offset)
 	return fixed;
 }
 
-uint32_t mt_dns_record(const uint8_t *data, uint32_t len, uint32_t offset)
-{
-	uint32_t fixed = record_at(data, len, offset);
-
-	return fixed < MT_DNS_HEADER ? 0 : fixed;
-}
-
 /* The same for questions, which have type and class only. */
 static uint32_t question_at(const uint8_t *data, uint32_t len, uint32_t offset)
 {
 	uint32_t fixed = mt_dns_skip_name(data, len, offset);
 
 	return fixed >= MT_DNS_HEADER && len - fixed < 4 ? (uint32_t)MT_DNS_CUT : fixed;
-}
-
-uint32_t mt_dns_question(const uint8_t *data, uint32_t len, uint32_t offset)
-{
-	uint32_t fixed = question_at(data, len, offset);
-
-	return fixed < MT_DNS_HEADER ? 0 : fixed;
 }
 
 static uint32_t count(const uint8_t *data, unsigned section)
@@ -257,6 +243,7 @@ void mt_dns_walk(struct mt_dns *dns)
 	dns->walked = 1;
 	dns->broken = 0;
 	dns->opt = 0;
+	dns->index = 0;
 	for (unsigned section = 0; section < SECTIONS; section++) {
 		dns->start[section] = offset;
 		for (uint32_t n = count(dns->data, section); n; n--) {
@@ -269,6 +256,28 @@ void mt_dns_walk(struct mt_dns *dns)
 				dns->opt = fixed;
 		}
 	}
+}
+
+int32_t mt_dns_record(struct mt_dns *dns, uint32_t section, uint32_t index)
+{
+	if (section >= SECTIONS || !dns->start[section] || index == 0 || index > count(dns->data, section))
+		return 0;
+	uint32_t at = 0, next = dns->start[section];
+	if (dns->index && dns->section == section && dns->index <= index) { /* go on from the last one */
+		at = dns->index - 1;
+		next = dns->name;
+	}
+	while (at < index) {
+		uint32_t name = next, fixed = next_entry(dns, section, &next);
+		if (fixed < MT_DNS_HEADER)
+			return 0;
+		at++;
+		dns->section = section;
+		dns->index = at;
+		dns->name = name;
+		dns->fixed = fixed;
+	}
+	return 1;
 }
 
 static bool name_valid(const uint8_t *data, uint32_t len, uint32_t offset)
@@ -497,7 +506,9 @@ int32_t mt_dns_find(struct mt_dns *dns, const struct mt_packet *packet, const st
 		return 0;
 	if ((!udp || port == MT_DNS_ANY_PORT) && !plausible(dns->data, dns->len, size))
 		return 0;
-	dns->question = count(dns->data, QUESTIONS) ? mt_dns_question(dns->data, dns->len, MT_DNS_HEADER) : 0;
+	dns->question = count(dns->data, QUESTIONS) ? question_at(dns->data, dns->len, MT_DNS_HEADER) : 0;
+	if (dns->question < MT_DNS_HEADER)
+		dns->question = 0;
 	dns->walked = 0;
 	dns->made += 1;
 	dns->stamp = dns->made;

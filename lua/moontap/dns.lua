@@ -33,7 +33,7 @@ local M = {}
 
 -- The functions that run per packet.  A trace that meets them for the first time must find them looked up.
 for _, name in ipairs { "mt_batch_decode", "mt_dns_find", "mt_dns_walk", "mt_dns_malformed", "mt_dns_record",
-  "mt_dns_question", "mt_dns_name", "mt_dns_name_match", "mt_dns_option", "mt_dns_client_subnet",
+  "mt_dns_name", "mt_dns_name_match", "mt_dns_option", "mt_dns_client_subnet",
   "mt_dns_rdata_text" } do
   assert(C[name])
 end
@@ -61,9 +61,10 @@ local record_t = ffi.typeof [[
   struct { const uint8_t *_data; uint32_t _len; uint32_t _name; uint32_t _fixed; uint32_t _rdlength;
     double _generation; }
 ]]
--- What a loop over a section goes by.
+-- What a loop over a section goes by: the message, and which section.
 local section_t = ffi.typeof [[
-  struct { const uint8_t *_data; uint32_t _len; uint32_t _next; uint32_t _count; double _generation; }
+  struct { const uint8_t *_data; uint32_t _len; uint32_t _missing; uint32_t _question; double _stamp;
+    double _generation; uint32_t _section; }
 ]]
 
 -- --- names of numbers -------------------------------------------------------------------------
@@ -221,50 +222,34 @@ local function need_text(what, text)
   end
 end
 
--- A loop over a section.  The record is no control variable, so that a compiled loop need not allocate it.
-local function next_record(s, i)
+-- Entry i of section n (0 questions, 1 answers, 2 authority, 3 additional); nil behind the last.
+local function entry(v, n, i)
+  local m = walked(v)
+  if C.mt_dns_record(m, n, i) == 0 then
+    return nil
+  end
+  local data, fixed = m.data, m.fixed
+  if n == 0 then
+    return (question_t(data, m.len, m.name, fixed, v._generation))
+  end
+  return (record_t(data, m.len, m.name, fixed, data[fixed + 8] * 256 + data[fixed + 9], v._generation))
+end
+
+-- A step of a loop over a section.
+local function next_entry(s, i)
   if s._generation ~= state.generation then
     raise "this DNS message is gone: it ends with the packet's hook"
   end
-  if i >= s._count then
-    return nil
+  local r = entry(s, s._section, i + 1)
+  if r then
+    return i + 1, r
   end
-  local data, len, at = s._data, s._len, s._next
-  local fixed = C.mt_dns_record(data, len, at)
-  if fixed == 0 then
-    return nil
-  end
-  local rdlength = data[fixed + 8] * 256 + data[fixed + 9]
-  s._next = fixed + 10 + rdlength
-  return i + 1, record_t(data, len, at, fixed, rdlength, s._generation)
+  return nil
 end
 
-local function next_question(s, i)
-  if s._generation ~= state.generation then
-    raise "this DNS message is gone: it ends with the packet's hook"
-  end
-  if i >= s._count then
-    return nil
-  end
-  local data, len, at = s._data, s._len, s._next
-  local fixed = C.mt_dns_question(data, len, at)
-  if fixed == 0 then
-    return nil
-  end
-  s._next = fixed + 4
-  return i + 1, question_t(data, len, at, fixed, s._generation)
-end
-
--- The records of a section, 1 answers to 3 additional.
 local function section(v, n)
   check(v)
-  local data = v._data
-  local start = walked(v).start[n]
-  local count = data[4 + 2 * n] * 256 + data[5 + 2 * n]
-  if start == 0 then
-    count = 0
-  end
-  return section_t(data, v._len, start, count, v._generation)
+  return section_t(v._data, v._len, v._missing, v._question, v._stamp, v._generation, n)
 end
 
 --- The questions: `for i, q in d:questions() do`. `q` has `name`, `name_lower`, `type`, `type_name`, `class`,
@@ -272,8 +257,7 @@ end
 -- @function questions
 -- @treturn function for `for`
 function methods.questions(v)
-  check(v)
-  return next_question, section_t(v._data, v._len, 12, v._data[4] * 256 + v._data[5], v._generation), 0
+  return next_entry, section(v, 0), 0
 end
 
 --- The records of the answer section: `for i, r in d:answers() do`. A record has these fields:
@@ -291,21 +275,34 @@ end
 -- @function answers
 -- @treturn function for `for`
 function methods.answers(v)
-  return next_record, section(v, 1), 0
+  return next_entry, section(v, 1), 0
+end
+
+--- One record of the answer section.
+-- @function answer
+-- @tparam[opt=1] integer i its place, from 1
+-- @treturn ?record nil: there are not as many
+function methods.answer(v, i)
+  check(v)
+  i = i or 1
+  if type(i) ~= "number" or i < 1 then
+    raise("answer: expected a number from 1, found %s", tostring(i))
+  end
+  return (entry(v, 1, i))
 end
 
 --- The records of the authority section, as with answers.
 -- @function authority
 -- @treturn function for `for`
 function methods.authority(v)
-  return next_record, section(v, 2), 0
+  return next_entry, section(v, 2), 0
 end
 
 --- The records of the additional section, as with answers; the OPT record of EDNS is one of them.
 -- @function additional
 -- @treturn function for `for`
 function methods.additional(v)
-  return next_record, section(v, 3), 0
+  return next_entry, section(v, 3), 0
 end
 
 --- Is the first question about this name? Case does not matter, a dot at the end neither. Makes no string.
