@@ -124,8 +124,8 @@ local function client_subnet(v)
 end
 
 local USES = {
-  C = C, band = band, rshift = rshift, ffi_string = ffi_string, name_text = name_text, new_name = new_name, walked = walked,
-  malformed = malformed, client_subnet = client_subnet, subnet = subnet, address_t = ffi.typeof "struct mt_address",
+  C = C, band = band, rshift = rshift, ffi_string = ffi_string, name_text = name_text, new_name = new_name,
+  walked = walked, malformed = malformed, client_subnet = client_subnet, subnet = subnet, address_t = ffi.typeof "struct mt_address",
   TYPES = TYPES, CLASSES = CLASSES, RCODES = RCODES, OPCODES = OPCODES,
 }
 
@@ -206,7 +206,8 @@ local fields = {
 
 local aliases = {
   qr = "is_response", response = "is_response", query = "is_response", is_query = "is_response", qname = "name",
-  type = "qtype", class = "qclass", type_name = "qtype_name", authoritative = "aa", truncated = "tc", ["do"] = "dnssec_ok",
+  type = "qtype", class = "qclass", type_name = "qtype_name", authoritative = "aa", truncated = "tc",
+  ["do"] = "dnssec_ok",
   edns = "has_edns", authorities = "authority", additionals = "additional", answer = "answers", question = "questions",
   bufsize = "udp_size", transaction_id = "id", status = "rcode_name", flags = "rcode", ttl = "answers",
   address = "answers",
@@ -315,8 +316,8 @@ function methods.name_is(v, name)
   return v._question ~= 0 and C.mt_dns_name_match(v._data, v._len, 12, name, #name, 0) ~= 0
 end
 
---- Is the first question about this name or one below it? `d:name_ends "example.com"` is true for `www.example.com`, not
--- for `badexample.com`. Makes no string.
+--- Is the first question about this name or one below it? `d:name_ends "example.com"` is true for
+-- `www.example.com`, not for `badexample.com`. Makes no string.
 -- @function name_ends
 -- @tparam string name `example.com`
 -- @treturn boolean
@@ -528,8 +529,8 @@ local record_methods = {
 }
 
 local record_aliases = {
-  rdata = "data", value = "text", cname = "target", ns = "target", ptr = "target", exchange = "target", addr = "address",
-  ip = "address", a = "address", aaaa = "address", rrname = "name", rtype = "type", owner = "name",
+  rdata = "data", value = "text", cname = "target", ns = "target", ptr = "target", exchange = "target",
+  addr = "address", ip = "address", a = "address", aaaa = "address", rrname = "name", rtype = "type", owner = "name",
 }
 
 check_record = view.define(record_t, {
