@@ -723,3 +723,244 @@ describe("p:dns()", function()
       t.run("moontap -l ./s.lua in.pcap").out)
   end)
 end)
+
+local RANDOM = ("r"):rep(32)
+
+local function vector(bytes, data)
+  return be(#data, bytes) .. data
+end
+
+local function numbers(list)
+  local parts = {}
+  for i, n in ipairs(list) do
+    parts[i] = be(n, 2)
+  end
+  return table.concat(parts)
+end
+
+local function extension(kind, data)
+  return be(kind, 2) .. vector(2, data)
+end
+
+local function sni(host)
+  return extension(0, vector(2, "\0" .. vector(2, host)))
+end
+
+local function alpn(...)
+  local parts = {}
+  for i, protocol in ipairs { ... } do
+    parts[i] = vector(1, protocol)
+  end
+  return extension(16, vector(2, table.concat(parts)))
+end
+
+-- A handshake message: f: version, session, ciphers (list), cookie (DTLS)
+local function client_hello(f, ...)
+  return "\1" .. vector(3, be(f.version or 0x0303, 2) .. RANDOM .. vector(1, f.session or "")
+    .. (f.cookie and vector(1, f.cookie) or "") .. vector(2, numbers(f.ciphers or { 0x1301, 0xc02f })) .. "\1\0"
+    .. (select("#", ...) > 0 and vector(2, table.concat { ... }) or ""))
+end
+
+local function server_hello(f, ...)
+  return "\2" .. vector(3, be(f.version or 0x0303, 2) .. (f.random or RANDOM) .. vector(1, f.session or "")
+    .. be(f.cipher or 0x1301, 2) .. "\0" .. (select("#", ...) > 0 and vector(2, table.concat { ... }) or ""))
+end
+
+local function tls_record(handshake, version)
+  return "\22" .. be(version or 0x0301, 2) .. vector(2, handshake)
+end
+
+local HELLO = client_hello({ session = ("s"):rep(32), ciphers = { 0x0a0a, 0x1301, 0x1302, 0xc02f } },
+  extension(0x1a1a, ""), sni "www.Example.com", alpn("h2", "http/1.1"),
+  extension(43, vector(1, numbers { 0x2a2a, 0x0304, 0x0303 })), extension(51, "key"), extension(0xfafa, "\0"))
+
+describe("p:tls()", function()
+  before_each(t.fresh)
+  after_each(t.clean)
+
+  -- What an expression of h gives for payloads over TCP.
+  local function gives(expression, ...)
+    local frames = {}
+    for i, payload in ipairs { ... } do
+      frames[i] = type(payload) == "table" and payload or tcp { dport = 443, payload = payload }
+    end
+    return lines(run(frames, "local h = p:tls() if not h then print '-' return end print(" .. expression .. ")"))
+  end
+
+  it("reads a client hello, without GREASE", function()
+    assert.same({ "true\tfalse\tfalse\tfalse\ttrue\tfalse\ttrue" }, gives(
+      "h.is_client_hello, h.is_server_hello, h.is_retry, h.is_dtls, h.is_whole, h.malformed, h.has_grease", tls_record(HELLO)))
+    assert.same({ "769\t771\t772\tTLS 1.3\t0\t3\t4\t32\twww.Example.com\twww.example.com\th2" }, gives(
+      [[h.record_version, h.legacy_version, h.version, h.version_name, h.cipher, h.cipher_count, h.extension_count,
+      h.session_id_len, h.sni, h.sni_lower, h.alpn]], tls_record(HELLO)))
+    local out = run({ tcp { payload = tls_record(HELLO) } }, [[local h = p:tls()
+      for i, v in h:ciphers() do print("cipher", i, v) end
+      for i, v in h:extensions() do print("extension", i, v) end
+      for i, v in h:alpns() do print("alpn", i, v) end
+      print(h:has_extension(51), h:extension(51), h:has_extension(13), h:extension(13), h)]])
+    assert.same({ "cipher\t1\t4865", "cipher\t2\t4866", "cipher\t3\t49199", "extension\t1\t0", "extension\t2\t16",
+      "extension\t3\t43", "extension\t4\t51", "alpn\t1\th2", "alpn\t2\thttp/1.1",
+      "true\tkey\tfalse\tnil\tclient hello TLS 1.3 www.Example.com h2" }, lines(out))
+  end)
+
+  it("reads a server hello, and a request to try again", function()
+    local retry = ("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"):gsub("%x%x", function(x)
+      return string.char(tonumber(x, 16))
+    end)
+    assert.same({ "false\ttrue\tfalse\t772\tTLS 1.3\t4865\t1\th2", "false\ttrue\ttrue\t771\tTLS 1.2\t4866\t1\tnil",
+      "false\ttrue\tfalse\t769\tTLS 1.0\t47\t1\tnil", "false\ttrue\tfalse\t32530\tTLS 1.3 draft 18\t4865\t1\tnil" }, gives(
+      "h.is_client_hello, h.is_server_hello, h.is_retry, h.version, h.version_name, h.cipher, h.cipher_count, h.alpn",
+      tls_record(server_hello({}, extension(43, "\3\4"), alpn "h2") .. "\11\0\0\1x"),
+      tls_record(server_hello { random = retry, cipher = 0x1302 }), tls_record(server_hello { version = 0x0301, cipher = 47 }),
+      tls_record("\2" .. vector(3, "\127\18" .. RANDOM .. "\19\1" .. vector(2, "")))))
+  end)
+
+  it("takes the newest version that is offered", function()
+    local function offer(...)
+      return tls_record(client_hello({}, extension(43, vector(1, numbers { ... }))))
+    end
+    assert.same({ "772\tTLS 1.3", "772\tTLS 1.3", "32540\tTLS 1.3 draft 28", "771\tTLS 1.2", "64279\t0xfb17", "768\tSSL 3.0" }, gives(
+      "h.version, h.version_name", offer(0x0301, 0x0304, 0x0302), offer(0x7f1c, 0x0304, 0xfb17), offer(0x0303, 0x7f1c),
+      offer(0x8a8a), offer(0xfb17), tls_record(client_hello { version = 0x0300 })))
+  end)
+
+  it("reads DTLS", function()
+    local function datagram(handshake, f)
+      f = f or {}
+      local body = handshake:sub(5)
+      local part = handshake:sub(1, 4) .. "\0\1" .. be(f.offset or 0, 3) .. be(f.len or #body, 3) .. body
+      return { c.T0, 0, c.udp { dport = 4433, payload = "\22\254\255\0\0\0\0\0\0\0\0" .. vector(2, part) } }
+    end
+    local hello = client_hello({ version = 0xfefd, cookie = "cookie" }, sni "d.example",
+      extension(43, vector(1, numbers { 0xfefd, 0xfefc })))
+    assert.same({ "true\tDTLS 1.3\td.example\t65277\ttrue\tfalse", "true\tDTLS 1.0\tnil\t65279\ttrue\tfalse", "-",
+      "true\tDTLS 1.2\tnil\t65277\tfalse\tfalse" }, gives(
+      "h.is_dtls, h.version_name, h.sni, h.legacy_version, h.is_whole, h.malformed", datagram(hello),
+      datagram(server_hello { version = 0xfeff }), datagram(hello, { offset = 1 }), datagram(hello, { len = 60 })))
+  end)
+
+  it("is nil for what is no hello", function()
+    local good = tls_record(HELLO)
+    assert.same({ "-", "-", "-", "-", "-", "-", "-", "-", "-" }, gives("1", "", good:sub(1, 5), "\23" .. good:sub(2),
+      "\22\2\1" .. good:sub(4), "\22\3\9" .. good:sub(4), "\22\3\1\0\0" .. good:sub(6), "\22\3\1\255\255" .. good:sub(6),
+      tls_record "\11\0\0\0", { c.T0, 0, c.udp { payload = good } }))
+  end)
+
+  it("compares server names by labels, whatever their case", function()
+    local cases = { { "www.example.com", true, true }, { "WWW.EXAMPLE.COM.", true, true }, { "example.com", false, true },
+      { "xample.com", false, false }, { ".example.com", false, false }, { "a.www.example.com", false, false }, { "", false, true } }
+    local hook, expected = {}, {}
+    for i, case in ipairs(cases) do
+      hook[i] = ("print(h:sni_is(%q), h:sni_ends(%q))"):format(case[1], case[1])
+      expected[i] = tostring(case[2]) .. "\t" .. tostring(case[3])
+    end
+    local out = run({ tcp { payload = tls_record(HELLO) } }, "local h = p:tls() " .. table.concat(hook, " "))
+    assert.same(expected, lines(out))
+    assert.same({ "false\tfalse" }, gives("h:sni_is '', h:sni_ends ''", tls_record(client_hello {})))
+  end)
+
+  it("writes what is not printable so that it can be printed", function()
+    assert.same({ [[a\027[31m\092\255]] .. "\t" .. [[\013\010]] }, gives("h.sni, h.alpn",
+      tls_record(client_hello({}, sni "a\27[31m\\\255", alpn("\10\10", "\r\n")))))
+  end)
+
+  it("puts a hello together that lies in several records, cut anywhere", function()
+    local payloads, expected = {}, {}
+    for n = 1, #HELLO - 1 do
+      payloads[#payloads + 1] = tls_record(HELLO:sub(1, n)) .. tls_record(HELLO:sub(n + 1))
+      expected[#expected + 1] = "www.Example.com\th2\t772\t4\ttrue\tfalse"
+    end
+    local bytes = HELLO:gsub(".", function(byte) return tls_record(byte) end)
+    payloads[#payloads + 1], expected[#expected + 1] = bytes, expected[1]
+    assert.same(expected, gives("h.sni, h.alpn, h.version, h.extension_count, h.is_whole, h.malformed", unpack(payloads)))
+  end)
+
+  it("gives what there is of a hello that is cut anywhere, and never more", function()
+    local whole = tls_record(HELLO)
+    local frames = {}
+    for n = 0, #whole do
+      frames[#frames + 1] = tcp { payload = whole:sub(1, n) }
+    end
+    local full = tcp { payload = whole }
+    for n = 54, #full do
+      frames[#frames + 1] = { c.T0, n, full:sub(1, n), len = #full }
+    end
+    local out = lines(run(frames, [[local h = p:tls() if not h then print(p.payload_len < 6 and "short" or "?") return end
+      local list = {}
+      for _, name in ipairs { "ciphers", "extensions", "alpns" } do
+        local f, s, i = h[name](h)
+        local count = 0
+        for _ in f, s, i do count = count + 1 end
+        list[#list + 1] = count
+      end
+      print(h.is_whole and "whole" or "cut", h.malformed, h.sni or "-", h.alpn or "-", h.version, table.concat(list, " "), tostring(h) ~= "")
+    ]]))
+    assert.equal(#frames, #out)
+    for i, line in ipairs(out) do
+      local n = (i - 1) % (#whole + 1)
+      if n < 6 then
+        assert.equal("short", line)
+      elseif n == #whole then
+        assert.equal("whole\tfalse\twww.Example.com\th2\t772\t3 4 2\ttrue", line)
+      else
+        assert.is_truthy(line:find("^cut\tfalse\t"), line)
+      end
+    end
+    assert.equal("cut\tfalse\t-\t-\t771\t3 0 0\ttrue", out[1 + 9 + 2 + 32 + 33 + 2 + 8]) -- up to the ciphers
+  end)
+
+  it("says malformed when lengths contradict each other, and reads the rest", function()
+    local all = "h.malformed, h.is_whole, h.sni, h.alpn, h.version, h.extension_count"
+    assert.same({ "true\ttrue\tnil\th2\t771\t2", "true\ttrue\tnil\tnil\t771\t1", "true\ttrue\tnil\tnil\t771\t1",
+      "true\ttrue\tx\tnil\t771\t1", "true\ttrue\tnil\tnil\t771\t0", "true\ttrue\tnil\tnil\t771\t0" }, gives(all,
+      tls_record(client_hello({}, extension(0, vector(2, "\0\0\50x")), alpn "h2")),   -- the name runs past its list
+      tls_record(client_hello({}, sni(("x"):rep(256)))),                             -- longer than a name can be
+      tls_record(client_hello({}, sni "")),
+      tls_record(client_hello({}, sni "x", "\0\16\0\9ab")),                          -- the second runs past the list
+      tls_record("\1" .. vector(3, "\3\3" .. RANDOM .. "\40x")),                     -- the session runs past the hello
+      tls_record("\1" .. vector(3, "\3\3" .. RANDOM .. "\0" .. vector(2, "\19\1\2") .. "\1\0"))))
+  end)
+
+  it("of two packets at a time keeps them apart", function()
+    local payloads = {}
+    for i = 1, 30 do
+      local hello = client_hello({ ciphers = { 0x1300 + i, 0x1400 + i } }, sni("n" .. i .. ".example"), alpn("p" .. i, "q" .. i))
+      payloads[i] = tcp { payload = i % 2 == 0 and tls_record(hello) or tls_record(hello:sub(1, 30)) .. tls_record(hello:sub(31)) }
+    end
+    local out = run(payloads, [[kept = kept or {}
+      kept[#kept + 1] = p:copy()
+      local views = {}
+      for k, c in ipairs(kept) do views[k] = c:tls() end
+      for k, h in ipairs(views) do
+        if h.sni ~= "n" .. k .. ".example" then n = n + 1 end
+        for i, cipher in h:ciphers() do if cipher ~= 0x1200 + 256 * i + k or p:tls().cipher_count ~= 2 then n = n + 1 end end
+        for i, name in h:alpns() do if name ~= (i == 1 and "p" or "q") .. k or not p:tls() then n = n + 1 end end
+      end]], ", on_stop = function() print(n, #kept, kept[3]:tls().sni) end")
+    assert.equal("0\t30\tn3.example\n", out)
+  end)
+
+  it("ends with the hook and tells misuse plainly", function()
+    local frame = tcp { payload = tls_record(HELLO) }
+    for _, use in ipairs { "old.sni", "old.version", "old:sni_is 'x'", "old:ciphers()", "f(s, 0)", "tostring(old)" } do
+      t.write("in.pcap", c.pcap { { c.T0, 1, frame }, { c.T0, 2, frame } })
+      t.write("s.lua", ([[local old, f, s
+        return { on_packet = function(p)
+          if old then
+            local _ = %s
+          end
+          old = p:tls()
+          f, s = old:alpns()
+        end }]]):format(use))
+      t.refuses("moontap -l ./s.lua in.pcap", 4, "s.lua:4: this TLS hello is gone: it ends with the packet's hook")
+    end
+    for _, case in ipairs {
+      { "p:tls().server_name", "a TLS hello has no field 'server_name': did you mean 'sni'?" },
+      { "p.tls()", "a colon, not a dot" }, { "p:tls():sni_ends()", "sni_ends: expected a name, found nothing" },
+      { "p:tls():extension 'alpn'", "extension: expected the number of an extension, found a string" },
+      { "p:tls().sni_is('x')", "a method of a TLS hello: write a colon" },
+    } do
+      t.write("s.lua", "return { on_packet = function(p)\n local _ = " .. case[1] .. " end }")
+      t.refuses("moontap -l ./s.lua in.pcap", 4, "s.lua:2: ", case[2])
+    end
+  end)
+end)

@@ -365,7 +365,7 @@ static bool begins_datagram(const uint8_t *p, uint32_t len)
 	if (len < DTLS_RECORD_HEADER + DTLS_HANDSHAKE_HEADER || p[1] != 0xfe || p[2] < 0xfc)
 		return false;
 	return is_hello_type(handshake[0]) && hello_size(handshake) <= HELLO_MAX &&
-	       get32(handshake + 5) >> 8 == 0; /* its first fragment */
+	       (get32(handshake + 5) & 0xffffff) == 0; /* its first fragment */
 }
 
 int32_t mt_tls_find(struct mt_tls *tls, const struct mt_packet *packet, const struct mt_decoded *decoded)

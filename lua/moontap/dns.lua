@@ -125,7 +125,8 @@ end
 
 local USES = {
   C = C, band = band, rshift = rshift, ffi_string = ffi_string, name_text = name_text, new_name = new_name,
-  walked = walked, malformed = malformed, client_subnet = client_subnet, subnet = subnet, address_t = ffi.typeof "struct mt_address",
+  walked = walked, malformed = malformed, client_subnet = client_subnet, subnet = subnet,
+  address_t = ffi.typeof "struct mt_address",
   TYPES = TYPES, CLASSES = CLASSES, RCODES = RCODES, OPCODES = OPCODES,
 }
 
