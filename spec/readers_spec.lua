@@ -662,6 +662,16 @@ describe("p:dns()", function()
     assert.equal("0\t40\n", out)
   end)
 
+  it("is not confused by a packet that turns out to be none", function()
+    local junk = to_53(message({ counts = { 9, 9, 9, 9 } }, "\255\255 no DNS"))
+    local out = run({ to_53(message({ flags = 0x8180, counts = { 1, 1, 0, 0 } }, question(name "a.b"), record(pointer(12), 1, "\1\2\3\4"))),
+      junk }, [[kept = kept or p:copy()
+      local d = kept:dns()
+      n = p:dns("any")
+      print(n and "yes", d:answer(), d.malformed, d.rcode_name)]])
+    assert.equal("yes\ta.b 300 IN A 1.2.3.4\tfalse\tNOERROR\nnil\ta.b 300 IN A 1.2.3.4\tfalse\tNOERROR\n", out)
+  end)
+
   it("of a copy lives on when the copy is gone", function()
     local out = run({ to_53(ASK) }, [[local d = p:copy():dns()
       for _ = 1, 20 do collectgarbage() local junk = ("x"):rep(1e6) end

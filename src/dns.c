@@ -491,12 +491,13 @@ int32_t mt_dns_find(struct mt_dns *dns, const struct mt_packet *packet, const st
                     int32_t port)
 {
 	bool udp = decoded->bits & MT_IS_UDP;
-	uint32_t size;
+	uint32_t size = 0;
 
 	if (!(decoded->bits & MT_HAS_PORTS) || !(decoded->bits & (MT_IS_UDP | MT_IS_TCP)) ||
 	    decoded->payload_len < MT_DNS_HEADER || decoded->l4_offset + 8u > decoded->payload_offset ||
 	    !ports_fit(decoded, port, udp))
 		return 0;
+	dns->stamp = 0; /* it is about no message until all is well */
 	if (!(udp ? over_udp : over_tcp)(dns, packet, decoded, &size))
 		return 0;
 	dns->missing = size > dns->len;

@@ -7,6 +7,7 @@
  * for.  A hello that lies in several records of one segment is put together; what is behind the segment or was
  * not captured is missing, and all that stands before is there.
  */
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -32,6 +33,12 @@ enum { EXTENSION_SERVER_NAME = 0, EXTENSION_ALPN = 16, EXTENSION_VERSIONS = 43 }
 static const uint8_t retry[RANDOM] = {0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c,
                                       0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb,
                                       0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c};
+
+/* RFC 8701: 0x0a0a, 0x1a1a, … 0xfafa. */
+static bool is_grease(uint16_t value)
+{
+	return (value & 0x0f0f) == 0x0a0a && value >> 8 == (value & 0xff);
+}
 
 /* The version of a number in the order in which versions came; drafts of TLS 1.3 (0x7f..) before it; 0: not
  * known. */
@@ -133,7 +140,7 @@ static bool read_versions(struct mt_tls *tls, struct piece body)
 	if (!take(&body, 1, &list))
 		return false;
 	while (take16(&list, &version)) {
-		if (mt_tls_is_grease(version))
+		if (is_grease(version))
 			tls->grease = 1;
 		else if (!best || version_rank(version) > version_rank(best))
 			best = version;
@@ -167,7 +174,7 @@ static bool read_extensions(struct mt_tls *tls, struct piece list)
 		if (!take16(&list, &type) || !take(&list, 2, &body))
 			return false;
 		tls->extensions_end = body.end;
-		if (mt_tls_is_grease(type)) {
+		if (is_grease(type)) {
 			tls->grease = 1;
 			continue;
 		}
@@ -192,8 +199,8 @@ static bool read_client(struct mt_tls *tls, struct piece *p)
 	tls->ciphers_len = ciphers.end - ciphers.offset;
 	tls->malformed |= tls->ciphers_len % 2;
 	for (uint16_t cipher; take16(&ciphers, &cipher);) {
-		tls->cipher_count += !mt_tls_is_grease(cipher);
-		tls->grease |= mt_tls_is_grease(cipher);
+		tls->cipher_count += !is_grease(cipher);
+		tls->grease |= is_grease(cipher);
 	}
 	return take(p, 1, &compression);
 }
@@ -396,7 +403,7 @@ int32_t mt_tls_next_number(const uint8_t *hello, uint32_t *offset, uint32_t end)
 
 	while (take16(&p, &value)) {
 		*offset = p.offset;
-		if (!mt_tls_is_grease(value))
+		if (!is_grease(value))
 			return value;
 	}
 	return -1;
@@ -412,7 +419,7 @@ int32_t mt_tls_next_extension(const uint8_t *hello, uint32_t *offset, uint32_t e
 		*offset = p.offset;
 		*body = value.offset;
 		*len = value.end - value.offset;
-		if (!mt_tls_is_grease(type))
+		if (!is_grease(type))
 			return type;
 	}
 	return -1;
@@ -426,7 +433,7 @@ int32_t mt_tls_next_name(const uint8_t *hello, uint32_t *offset, uint32_t end, u
 		uint32_t len = value.end - value.offset;
 		*offset = p.offset;
 		*name = value.offset;
-		if (len != 2 || !mt_tls_is_grease(get16(hello + value.offset)))
+		if (len != 2 || !is_grease(get16(hello + value.offset)))
 			return (int32_t)len;
 	}
 	return -1;
