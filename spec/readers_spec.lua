@@ -630,7 +630,7 @@ describe("p:dns()", function()
     local y = "www.example.com"
     out[13] = out[13]:gsub("\t[^\t]*\t", "\t?\t") -- whatever comes to a port that was named
     assert.same({ y .. "\t-\t" .. y, y .. "\t-\t" .. y, y .. "\t-\t" .. y, y .. "\t-\t" .. y, "-\t" .. y .. "\t" .. y,
-      "-\t-\t" .. y, y .. "\t-\t" .. y, y .. "\t-\t" .. y, "-\t-\t" .. y, "-\t-\t-", "-\t-\t-", "-\t-\t-", "-\t?\t-",
+      "-\t-\t-", y .. "\t-\t" .. y, y .. "\t-\t" .. y, "-\t-\t" .. y, "-\t-\t-", "-\t-\t-", "-\t-\t-", "-\t?\t-",
       "-\t-\t-" }, out)
   end)
 

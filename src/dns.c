@@ -16,7 +16,7 @@
 #include "decode.h"
 #include "dns.h"
 
-enum { PORT_DNS = 53, PORT_MDNS = 5353, PORT_LLMNR = 5355 };
+enum { PORT_DNS = 53, PORT_NETBIOS_NS = 137, PORT_MDNS = 5353, PORT_LLMNR = 5355 };
 
 enum {
 	MIN_QUESTION = 5,  /* bytes: the root, type and class */
@@ -456,7 +456,10 @@ static bool ports_fit(const struct mt_decoded *d, int32_t port, bool udp)
 {
 	if (port == MT_DNS_USUAL_PORTS)
 		return is_port(d->sport, udp) || is_port(d->dport, udp);
-	return port == MT_DNS_ANY_PORT || d->sport == port || d->dport == port;
+	if (port ==
+	    MT_DNS_ANY_PORT) /* NetBIOS names (RFC 1002 4.2) come in the same form, but mean something else */
+		return d->sport != PORT_NETBIOS_NS && d->dport != PORT_NETBIOS_NS;
+	return d->sport == port || d->dport == port;
 }
 
 /* The message in a UDP payload.  size: bytes of it that were sent. */

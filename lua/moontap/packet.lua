@@ -250,7 +250,8 @@ end
 
 --- The DNS message in the packet, of UDP port 53, 5353 (mDNS) or 5355 (LLMNR) or TCP port 53; see moontap.dns.
 -- @function dns
--- @tparam[opt] integer|string where a port to look at instead of these, or `"any"`: all UDP and TCP that looks like DNS
+-- @tparam[opt] integer|string where a port to look at instead of these, or `"any"`: all UDP and TCP that looks like
+-- DNS, but not NetBIOS names (port 137)
 -- @treturn ?message nil: it is no DNS
 reader("dns", "moontap.dns")
 
