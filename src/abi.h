@@ -618,6 +618,106 @@ MT_EXPORT uint32_t mt_fragment_place(const struct mt_packet *packet, const struc
 MT_EXPORT uint32_t mt_fragment_id(const struct mt_packet *packet, const struct mt_decoded *decoded);
 /* The outermost MPLS label; 0 if there is none. */
 MT_EXPORT uint32_t mt_mpls_label(const struct mt_packet *packet, const struct mt_decoded *decoded);
+enum {
+	MT_DNS_USUAL_PORTS = 0, /* 53, and over UDP also 5353 and 5355 */
+	MT_DNS_ANY_PORT = -1,   /* whatever looks like DNS */
+	MT_DNS_NAME_TEXT = 1024 /* bytes that hold the text of any name */
+};
+
+/* A DNS message, as far as it was looked at (dns.c).  Offsets count from data; 0: it is not there. */
+struct mt_dns {
+	double made;         /* stamps given out so far */
+	double stamp;        /* of this message, another one for each */
+	const uint8_t *data; /* borrowed from the packet */
+	uint32_t len;        /* captured bytes of the message, at least 12 */
+	uint32_t missing;    /* 1: there is more of it than was captured */
+	uint32_t question;   /* type and class of the first question */
+	uint32_t walked;     /* 1: the rest is filled in */
+	uint32_t start[4];   /* where questions, answers, authority and additional records begin */
+	uint32_t broken;     /* 1: it does not hold the records that its header announces */
+	uint32_t opt;        /* type of the OPT record */
+	uint32_t section;    /* of the record that mt_dns_record found last */
+	uint32_t index;      /* its place there, from 1; 0: none was looked for */
+	uint32_t name;       /* where its name is */
+	uint32_t fixed;      /* its type and what follows */
+};
+/* Find the message in a packet.  port: MT_DNS_USUAL_PORTS, MT_DNS_ANY_PORT or a port.  Returns 1, or 0: there
+ * is none, and *dns means nothing. */
+MT_EXPORT int32_t mt_dns_find(struct mt_dns *dns, const struct mt_packet *packet,
+                              const struct mt_decoded *decoded, int32_t port);
+/* Go over all records and fill in what comes behind `walked`. */
+MT_EXPORT void mt_dns_walk(struct mt_dns *dns);
+/* 1: the message, or a name or the data of a record in it, is not as the standards have it. */
+MT_EXPORT int32_t mt_dns_malformed(struct mt_dns *dns);
+/* Record index (from 1) of section 1 to 3, or question index of section 0, of a walked message.  Returns 1 and
+ * fills in dns->name and dns->fixed: type, class, for records TTL (4 bytes) and length of data (2 bytes), all
+ * of them and the data inside of len; 0 if there is none. */
+MT_EXPORT int32_t mt_dns_record(struct mt_dns *dns, uint32_t section, uint32_t index);
+/* Write the name at offset as text, of MT_DNS_NAME_TEXT bytes at most and without NUL.  Returns its length, -1
+ * if it can not be read. */
+MT_EXPORT int32_t mt_dns_name(const uint8_t *data, uint32_t len, uint32_t offset, int32_t lower, char *text);
+/* 1 if the name at offset is, or with ends = 1 is or is below, the one that the text means; case does not
+ * matter. */
+MT_EXPORT int32_t mt_dns_name_match(const uint8_t *data, uint32_t len, uint32_t offset, const char *text,
+                                    size_t text_len, int32_t ends);
+/* Data of a record as in a zone file.  Returns the number of characters that the whole needs; at most size - 1
+ * and a NUL are written. */
+MT_EXPORT size_t mt_dns_rdata_text(const uint8_t *data, uint32_t len, uint32_t fixed, char *text, size_t size);
+/* Where the value of an EDNS option of a walked message is; 0: there is none. */
+MT_EXPORT uint32_t mt_dns_option(const struct mt_dns *dns, uint32_t code, uint32_t *len);
+/* The client subnet option of a walked message.  Returns its prefix length, -1 if there is none. */
+MT_EXPORT int32_t mt_dns_client_subnet(const struct mt_dns *dns, struct mt_address *address);
+
+enum {
+	MT_TLS_JOINED = 16384,  /* the longest hello in several records that is put together */
+	MT_TLS_NAME_TEXT = 1024 /* bytes that hold the text of any name */
+};
+
+/* A TLS hello: where things are in it (tls.c).  Offsets count from hello; 0: it is not there. */
+struct mt_tls {
+	double made;            /* stamps given out so far */
+	double stamp;           /* of this hello, another one for each */
+	const uint8_t *payload; /* what it was read from: borrowed from the packet */
+	uint32_t payload_len;
+	uint32_t dtls;        /* 1: DTLS */
+	const uint8_t *hello; /* without its header; in the payload, or in joined */
+	uint32_t len;         /* captured bytes at hello */
+	uint32_t missing;     /* 1: there is more of it, not captured or in another segment */
+	uint32_t type;        /* 1 client, 2 server */
+	uint32_t malformed;   /* 1: its lengths contradict each other */
+	uint32_t grease;      /* 1: there were GREASE values, RFC 8701 */
+	uint32_t retry;       /* 1: a HelloRetryRequest */
+	uint16_t record_version;
+	uint16_t legacy_version;
+	uint16_t version;      /* the highest that the client offers, or what the server chose */
+	uint16_t cipher;       /* what the server chose */
+	uint32_t cipher_count; /* without GREASE, as all counts */
+	uint32_t extension_count;
+	uint32_t session_id_len;
+	uint32_t ciphers, ciphers_len;
+	uint32_t extensions, extensions_end;
+	uint32_t sni, sni_len;
+	uint32_t alpn, alpn_len; /* list of names behind their lengths */
+	uint8_t joined[MT_TLS_JOINED];
+};
+/* Find a hello at the start of the payload and parse it.  Returns 1, or 0: there is none, and *tls means
+ * nothing. */
+MT_EXPORT int32_t mt_tls_find(struct mt_tls *tls, const struct mt_packet *packet,
+                              const struct mt_decoded *decoded);
+/* Parse again what payload, payload_len and dtls of an earlier one say. */
+MT_EXPORT void mt_tls_parse(struct mt_tls *tls);
+/* The value at *offset of a list of 16-bit numbers up to end, GREASE passed over, or -1; *offset goes on. */
+MT_EXPORT int32_t mt_tls_next_number(const uint8_t *hello, uint32_t *offset, uint32_t end);
+/* The same of extensions: the type; *body and *len are where its content is. */
+MT_EXPORT int32_t mt_tls_next_extension(const uint8_t *hello, uint32_t *offset, uint32_t end, uint32_t *body,
+                                        uint32_t *len);
+/* The same of names behind their lengths: the length; *name is where it is. */
+MT_EXPORT int32_t mt_tls_next_name(const uint8_t *hello, uint32_t *offset, uint32_t end, uint32_t *name);
+/* Write at most 255 bytes as text, what is not printable as \DDD, without NUL.  Returns its length. */
+MT_EXPORT int32_t mt_tls_text(const uint8_t *bytes, uint32_t len, int32_t lower, char *text);
+/* 1 if a host is, or with ends = 1 is or is below, the one of the text; case does not matter. */
+MT_EXPORT int32_t mt_tls_host_match(const uint8_t *host, uint32_t len, const char *text, size_t text_len,
+                                    int32_t ends);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

@@ -46,8 +46,8 @@ static void print_thread(const char *name, const json_t *thread, double wall)
 		double seconds = number(all, stages[i].key);
 		if (seconds < 0.0005 && seconds < wall / 1000)
 			continue;
-		int m = snprintf(line + n, sizeof line - n, "%s %s %.3f s (%.0f %%)", comma, stages[i].words,
-		                 seconds, wall > 0 ? 100 * seconds / wall : 0);
+		int m = snprintf(line + n, sizeof line - n, "%s %s %.3f s (%.0f %%)", comma, stages[i].words, seconds,
+		                 wall > 0 ? 100 * seconds / wall : 0);
 		n += m > 0 && (size_t)m < sizeof line - n ? (size_t)m : 0;
 		comma = ",";
 	}

@@ -241,6 +241,27 @@ function methods.truncate(h, len)
   end
 end
 
+-- Readers are loaded when a script first asks for one, and then stand in methods instead of this.
+local function reader(name, module)
+  methods[name] = function(h, ...)
+    local of = require(module).of
+    methods[name] = of
+    return (of(h, ...))
+  end
+end
+
+--- The DNS message in the packet, of UDP port 53, 5353 (mDNS) or 5355 (LLMNR) or TCP port 53; see moontap.dns.
+-- @function dns
+-- @tparam[opt] integer|string where a port to look at instead of these, or `"any"`: all UDP and TCP that looks like
+-- DNS, but not NetBIOS names (port 137)
+-- @treturn ?message nil: it is no DNS
+reader("dns", "moontap.dns")
+
+--- The TLS or DTLS hello of client or server at the start of the payload, on any port; see moontap.tls.
+-- @function tls
+-- @treturn ?hello nil: there is none
+reader("tls", "moontap.tls")
+
 local function unknown(name)
   local known = {}
   for key in pairs(getters) do
@@ -300,10 +321,24 @@ local function handle_of(c)
   return handle_t(c._packet, c._decoded, state.generation)
 end
 
+-- Copies of which there are views: they live as long as these, that is until the generation changes.
+local viewed, viewed_generation = {}, nil
+
+local function keep_for_views(c)
+  if viewed_generation ~= state.generation then
+    viewed, viewed_generation = {}, state.generation
+  end
+  viewed[#viewed + 1] = c
+end
+
 local copy_methods = {}
-for name, method in pairs(methods) do
+for name in pairs(methods) do
+  local gives_view = name == "dns" or name == "tls"
   copy_methods[name] = function(c, ...)
-    return method(handle_of(c), ...)
+    if gives_view then
+      keep_for_views(c)
+    end
+    return methods[name](handle_of(c), ...)
   end
 end
 
