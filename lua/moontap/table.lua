@@ -200,7 +200,7 @@ end
 -- --- lookups ----------------------------------------------------------------------------------
 
 -- Loaded afresh for each class, so that LuaJIT sees constants.  ADD: 1, make the entry if there is none.
--- The note of a packet is right until it is cut by p:truncate; C knows what to do then.
+-- The note of a packet is right until p:truncate or p:edit (flag 128) changes it; C knows what to do then.
 local LOOKUP = [[
 local state, C, istype, cast, handle_t, entry_ptr, value_t, stale, other = ...
 return function(t, a1 MORE)
@@ -212,7 +212,7 @@ return function(t, a1 MORE)
   local q, d = a1._packet, a1._decoded
   local i = d - batch.decode
   local e = c.entry[i]
-  if e == nil or q.cut ~= 0 then
+  if e == nil or q.cut ~= 0 or q.flags > 127 then
     e = C.mt_table_packet(c, q, d, i, ADD)
     if e == nil then return nil end
   end
