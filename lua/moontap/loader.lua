@@ -317,11 +317,7 @@ function M.trim_traceback(text)
     if line:find("moontap.loop", 1, true) or line:find("in function 'xpcall'", 1, true) then
       break
     end
-<<<<<<< HEAD
     local ours = line:find("lua/moontap/", 1, true) or line:find("moontap%.%l+:%d")
-=======
-    local ours = line:find("lua/moontap/", 1, true) or line:find("^%s*moontap%.")
->>>>>>> 7b5ac79 (p:edit: a packet that a script changes is what is written; comments on packets)
     if line ~= "" and not ours then
       lines[#lines + 1] = line
     end
