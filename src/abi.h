@@ -193,19 +193,20 @@ struct mt_edit_pool;
 struct mt_hook_state {
 	struct mt_batch *batch; /* in hand */
 	struct mt_flow *flow;
-	double generation;              /* packet handles made under another one are stale */
-	double before;                  /* packets of the run before this batch, for messages */
-	int64_t first_ns;               /* time of the run's first packet */
-	int64_t clock_ns;               /* the stream clock */
-	uint32_t from, to;              /* range of the batch to work on */
-	uint32_t index;                 /* packet in hand */
-	uint32_t script;                /* place of the running script in the chain, from 1 */
-	uint32_t phase;                 /* enum mt_hook_phase */
-	uint32_t action;                /* out: enum mt_hook_action */
-	int32_t stop;                   /* a script asked for the end of the run */
-	uint32_t errors;                /* hooks that failed so far */
-	double slack;                   /* bytes over --script-memory that may be used to deal with an error */
-	struct mt_edit_pool *edit_pool; /* memory for edits; see edit.h */
+	double generation; /* packet handles made under another one are stale */
+	double before;     /* packets of the run before this batch, for messages */
+	int64_t first_ns;  /* time of the run's first packet */
+	int64_t clock_ns;  /* the stream clock */
+	uint32_t from, to; /* range of the batch to work on */
+	uint32_t index;    /* packet in hand */
+	uint32_t script;   /* place of the running script in the chain, from 1 */
+	uint32_t phase;    /* enum mt_hook_phase */
+	uint32_t action;   /* out: enum mt_hook_action */
+	int32_t stop;      /* a script asked for the end of the run */
+	uint32_t errors;   /* hooks that failed so far */
+	double slack;      /* bytes over --script-memory that may be used to deal with an error */
+	/* memory for edits, see edit.h */
+	struct mt_edit_pool *edit_pool;
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };

@@ -28,6 +28,7 @@
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
+local misuse = require "moontap.misuse"
 local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
 
@@ -49,14 +50,7 @@ local MAX_CAPLEN = C.MT_MAX_CAPLEN
 
 -- --- errors -----------------------------------------------------------------------------------
 
--- Raise an error at the line of the script.
-local function raise(text, ...)
-  local level = 2
-  while (debug.getinfo(level, "S") or { source = "" }).source:find "moontap[./]edit" do
-    level = level + 1
-  end
-  error(text:format(...), level)
-end
+local raise = misuse.raise
 
 local function stale()
   raise "this edit is gone: it ends with its hook, as its packet does"
