@@ -194,26 +194,32 @@ static int move_data(struct mt_edit *e, uint32_t room)
 
 /* --- notes --------------------------------------------------------------------------------- */
 
+static bool in_hook(const struct mt_edit *e, const struct mt_hook_state *st)
+{
+	return e && e->generation == st->generation && e->script == st->script;
+}
+
 struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet)
 {
 	struct mt_batch *batch = st->batch;
 	if (!batch->edits && !(batch->edits = take_edits(st->edit_pool)))
 		return NULL;
 	size_t i = (size_t)(packet - batch->packets);
-	struct mt_edit **last = &batch->edits->last[i];
-	if (*last && (*last)->generation == st->generation && (*last)->script == st->script)
-		return *last;
+	struct mt_edit *last = batch->edits->last[i];
+	if (in_hook(last, st))
+		return last;
 	struct mt_edit *e = mt_edit_alloc(batch->edits, sizeof *e);
 	if (!e)
 		return NULL;
 	*e = (struct mt_edit){.packet = packet,
 	                      .decoded = &batch->decode[i],
 	                      .edits = batch->edits,
-	                      .earlier = *last,
+	                      .earlier = last,
 	                      .generation = st->generation,
 	                      .script = st->script,
 	                      .before = *packet};
-	return *last = e;
+	batch->edits->last[i] = e;
+	return e;
 }
 
 struct mt_edit *mt_edit_begin(struct mt_hook_state *st, struct mt_packet *packet)
@@ -238,11 +244,6 @@ static void restore(struct mt_edit *e)
 	*p = e->before;
 	p->verdict = verdict;
 	p->flags = (uint8_t)((flags & ~RESTORED_FLAGS) | (e->before.flags & RESTORED_FLAGS));
-}
-
-static bool in_hook(const struct mt_edit *e, const struct mt_hook_state *st)
-{
-	return e && e->generation == st->generation && e->script == st->script;
 }
 
 void mt_edit_undo(struct mt_hook_state *st)
