@@ -126,6 +126,25 @@ describe("hook loop", function()
         if set:contains(p.dst) and set:match(p.src).prefix_len == 32 then n = n + 1 end
       end }]])
     compiles("-l ./s.lua in.pcap")
+  spec("compiles with edits: fields, addresses, bytes, payload, tags, checksums, comments", function()
+    t.write("s.lua", [[return { on_packet = function(p)
+      local e = p:edit()
+      e.ttl = 3
+    end }]])
+    compiles("-l ./s.lua -o out.pcap in.pcap")
+    t.write("s.lua", [[local to = moontap.address "192.0.2.1"
+      return { on_packet = function(p)
+        local e = p:edit()
+        e.ttl = e.ttl - 1
+        e.src, e.dst, e.sport = p.dst, to, 99
+        e.eth_src, e.ts_ns = "02:00:00:00:00:01", p.ts_ns + 1000
+        e:set_u16(24, 7)
+        e:set_payload "payload"
+        e:push_vlan(7)
+        e:fix_checksums()
+        p:comment "edited"
+      end }]])
+    compiles("-l ./s.lua -o out.pcapng in.pcap")
   end)
 
   -- 40,000 packets of which every third is in VXLAN, in GRE over IPv6, or in none.

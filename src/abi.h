@@ -42,7 +42,8 @@ enum mt_packet_flag {
 	MT_PACKET_DISORDER = 4,        /* earlier than the packet before it of the same source */
 	MT_PACKET_BYPASSED = 8,        /* a hook did not finish it (script_bypassed) */
 	MT_PACKET_LATE = 16,           /* earlier than what live capture had already written */
-	MT_PACKET_CLOCK_JUMP = 32      /* live, over 60 s ahead of the wall clock: moves no clock */
+	MT_PACKET_CLOCK_JUMP = 32,     /* live, over 60 s ahead of the wall clock: moves no clock */
+	MT_PACKET_EDITED = 128         /* a script has changed its bytes or its time */
 };
 
 /* One captured frame.  data and options are borrowed: valid until the batch is released. */
@@ -125,6 +126,7 @@ struct mt_decoded {
 	uint8_t inner;           /* enum mt_inner_state */
 };
 
+struct mt_edits;
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
 struct mt_batch {
 	uint64_t seq;      /* number of this batch, from 1 */
@@ -134,6 +136,7 @@ struct mt_batch {
 	uint32_t last;     /* 1: the stream ends after this batch */
 	uint32_t screened; /* 1: -F and -s have been applied (screen.h) */
 	uint32_t reserved;
+	struct mt_edits *edits; /* what scripts have changed in it (edit.h), or NULL */
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
 	struct mt_decoded inner[MT_BATCH_PACKETS]; /* innermost packets, where decode[].inner says so */
@@ -217,6 +220,7 @@ MT_EXPORT void mt_flow_iface(struct mt_flow *flow, uint32_t id, struct mt_iface_
 /* A message on standard error: level 0 error, 1 warning. */
 MT_EXPORT void mt_script_log(int level, const char *text);
 
+struct mt_edit_pool;
 /* What the hook driver and C tell each other; one for a run.  The driver stores index and
  * script before it calls a hook, so that an error is laid at the right door. */
 struct mt_hook_state {
@@ -234,6 +238,8 @@ struct mt_hook_state {
 	int32_t stop;      /* a script asked for the end of the run */
 	uint32_t errors;   /* hooks that failed so far */
 	double slack;      /* bytes over --script-memory that may be used to deal with an error */
+	/* memory for edits, see edit.h */
+	struct mt_edit_pool *edit_pool;
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };
@@ -718,6 +724,97 @@ MT_EXPORT int32_t mt_tls_text(const uint8_t *bytes, uint32_t len, int32_t lower,
 /* 1 if a host is, or with ends = 1 is or is below, the one of the text; case does not matter. */
 MT_EXPORT int32_t mt_tls_host_match(const uint8_t *host, uint32_t len, const char *text, size_t text_len,
                                     int32_t ends);
+/* A packet that a script edits (edit.h). */
+struct mt_edit {
+	struct mt_packet *packet;   /* in its batch, or of a copy; its data may be written */
+	struct mt_decoded *decoded; /* of the whole packet */
+	struct mt_edits *edits;     /* of the batch; NULL: of a copy */
+	struct mt_edit *earlier;    /* of the same packet, by a hook before; or NULL */
+	double generation;          /* the hook that edits: */
+	uint32_t script;            /* these two are those of mt_hook_state */
+	uint32_t room;              /* bytes that fit at packet->data; 0: it is not copied yet */
+	uint32_t options_room;      /* bytes that fit at packet->options; 0: they are not copied yet */
+	uint32_t features;          /* enum mt_edit_feature */
+	struct mt_packet before;    /* the packet as the hook found it */
+};
+
+/* What an edit may answer. */
+enum mt_edit_result {
+	MT_EDIT_DONE,
+	MT_EDIT_NO_MEMORY,
+	MT_EDIT_ABSENT,  /* the packet has no such field, or it was not captured */
+	MT_EDIT_RANGE,   /* the value does not fit the field */
+	MT_EDIT_VERSION, /* an address of the other IP version */
+	MT_EDIT_OUTSIDE, /* not within the captured bytes */
+	MT_EDIT_CAPLEN,  /* longer than MT_MAX_CAPLEN */
+	MT_EDIT_LENGTH,  /* more than a length field of a header can say */
+	MT_EDIT_LINK,    /* not with this link type */
+	MT_EDIT_TEXT,    /* no such thing as this text */
+	MT_EDIT_OPTIONS, /* more options than a packet can have */
+	MT_EDIT_COPY,    /* not on a copy, which is not written */
+	MT_EDIT_CUT,     /* checksums: its header was not captured whole */
+	MT_EDIT_LIES,    /* checksums: a length in the packet is wrong */
+	MT_EDIT_UNSEEN   /* checksums: it covers bytes that were not captured, or other fragments */
+};
+
+/* Fields that mt_edit_set sets. */
+enum mt_edit_field {
+	MT_EDIT_SPORT,
+	MT_EDIT_DPORT,
+	MT_EDIT_TTL,
+	MT_EDIT_PROTO,
+	MT_EDIT_DSCP,
+	MT_EDIT_ECN,
+	MT_EDIT_IP_ID,
+	MT_EDIT_TCP_FLAGS,
+	MT_EDIT_TCP_SEQ,
+	MT_EDIT_TCP_ACK,
+	MT_EDIT_TCP_WINDOW,
+	MT_EDIT_ICMP_TYPE,
+	MT_EDIT_ICMP_CODE,
+	MT_EDIT_VLAN,
+	MT_EDIT_ETHERTYPE,
+	MT_EDIT_WIRELEN
+};
+
+/* Edit a packet of the batch in hand; the same again within one hook.  NULL: no memory. */
+MT_EXPORT struct mt_edit *mt_edit_begin(struct mt_hook_state *st, struct mt_packet *packet);
+/* A copy of a packet to be edited, that belongs to nobody else.  NULL: no memory. */
+MT_EXPORT struct mt_edit *mt_edit_copy(const struct mt_packet *packet);
+MT_EXPORT void mt_edit_free(struct mt_edit *e);
+/* The hook in hand failed: every packet that it has edited becomes what it was. */
+MT_EXPORT void mt_edit_undo(struct mt_hook_state *st);
+/* Time of packet i of the batch when it was read. */
+MT_EXPORT int64_t mt_edit_time(const struct mt_batch *batch, uint32_t i);
+
+/* The functions below return an enum mt_edit_result; if it is not MT_EDIT_DONE, nothing was
+ * changed.  decoded: of the handle in use, e->decoded or that of an inner packet. */
+MT_EXPORT int32_t mt_edit_set(struct mt_edit *e, struct mt_decoded *decoded, uint32_t field, double value);
+MT_EXPORT int32_t mt_edit_set_address(struct mt_edit *e, struct mt_decoded *decoded, uint32_t is_dst,
+                                      uint64_t high, uint64_t low, uint32_t len);
+/* text: "02:00:00:00:00:01", with colons or hyphens. */
+MT_EXPORT int32_t mt_edit_set_mac(struct mt_edit *e, uint32_t is_dst, const char *text, size_t len);
+MT_EXPORT int32_t mt_edit_set_time(struct mt_edit *e, int64_t ts_ns);
+MT_EXPORT int32_t mt_edit_put(struct mt_edit *e, struct mt_decoded *decoded, double off, double value,
+                              uint32_t bytes);
+MT_EXPORT int32_t mt_edit_write(struct mt_edit *e, struct mt_decoded *decoded, double off, const char *bytes,
+                                size_t len);
+MT_EXPORT int32_t mt_edit_set_payload(struct mt_edit *e, struct mt_decoded *decoded, const char *bytes,
+                                      size_t len);
+MT_EXPORT int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off, const char *bytes,
+                                 size_t len);
+MT_EXPORT int32_t mt_edit_remove(struct mt_edit *e, struct mt_decoded *decoded, double off, double len);
+/* tpid 0: 0x8100, or 0x88a8 around another tag. */
+MT_EXPORT int32_t mt_edit_push_vlan(struct mt_edit *e, struct mt_decoded *decoded, double id, double tpid);
+MT_EXPORT int32_t mt_edit_pop_vlan(struct mt_edit *e, struct mt_decoded *decoded);
+/* Repair what can be repaired; the result tells of the first that could not. */
+MT_EXPORT int32_t mt_edit_fix_checksums(struct mt_edit *e, const struct mt_decoded *decoded);
+/* Add a comment to a packet of the batch in hand. */
+MT_EXPORT int32_t mt_edit_comment(struct mt_hook_state *st, struct mt_packet *packet, const char *text,
+                                  size_t len);
+/* The next comment in the options of a packet from byte `at` of them on: where its text begins, or -1.
+ * *len: bytes of the text.  The search goes on behind the text. */
+MT_EXPORT int32_t mt_packet_comment(const struct mt_packet *packet, uint32_t at, uint32_t *len);
 
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "edit.h"
 #include "log.h"
 #include "print.h"
 #include "profile.h"
@@ -25,6 +26,8 @@ struct mt_flow {
 	const struct mt_ifaces *ifaces;
 	struct mt_script *script;
 	struct mt_hook_state *state; /* NULL without scripts */
+	struct mt_edit_pool *edit_pool;
+	unsigned said; /* enum mt_edit_feature: what an output lost and was warned of */
 	bool packet_hooks;
 
 	struct mt_output *outputs[MAX_OUTPUTS]; /* by verdict; [0] may be NULL */
@@ -85,8 +88,10 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
 	struct mt_flow *f = calloc(1, sizeof *f);
 	if (f)
 		f->counts = mt_counts_new(ifaces);
-	if (!f || !f->counts) {
-		free(f);
+	if (f)
+		f->edit_pool = mt_edit_pool_new();
+	if (!f || !f->counts || !f->edit_pool) {
+		mt_flow_free(f);
 		return NULL;
 	}
 	f->options = options;
@@ -98,6 +103,7 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
 	if (script) {
 		f->state = mt_script_state(script);
 		f->state->flow = f;
+		f->state->edit_pool = f->edit_pool;
 		f->packet_hooks = mt_script_has_packet_hooks(script);
 		f->hooks.segment_open = mt_script_has_segment_open(script) ? segment_open : NULL;
 		f->hooks.segment_close = mt_script_has_segment_close(script) ? segment_close : NULL;
@@ -114,6 +120,7 @@ void mt_flow_free(struct mt_flow *f)
 	for (unsigned i = 0; i < f->n_outputs; i++)
 		mt_output_free(f->outputs[i]);
 	mt_counts_free(f->counts);
+	mt_edit_pool_free(f->edit_pool);
 	free(f);
 }
 
@@ -161,6 +168,8 @@ void mt_flow_set_clock(struct mt_flow *f, struct mt_stage_clock *clock)
 /* Count the packets of the batch from f->next to upto. */
 static void count(struct mt_flow *f, uint32_t upto)
 {
+	/* What counts is what was read. */
+	mt_edits_restore(f->batch, f->next, upto);
 	uint64_t kept = mt_counts_add(f->counts, f->batch->packets + f->next, upto - f->next, &f->clock_ns);
 	struct mt_counts totals = mt_counts_odd(f->counts);
 	f->kept += kept;
@@ -264,6 +273,8 @@ static int route(struct mt_flow *f, uint32_t upto)
 		if (!f->failed && mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next,
 		                                  (uint8_t)v, &err))
 			r = output_failed(f, &err);
+		if (f->batch->edits)
+			mt_output_check_edits(f->outputs[v], f->batch, f->next, upto, (uint8_t)v, &f->said);
 	}
 	if (f->options->print) {
 		mt_stage_enter(f->clock, MT_STAGE_PRINT);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "boundary.h"
+#include "edit.h"
 #include "encode.h"
 #include "linktype.h"
 #include "log.h"
@@ -641,6 +642,34 @@ static uint64_t refused(const struct mt_output *o)
 uint64_t mt_output_written(const struct mt_output *o)
 {
 	return o->total.packets + o->view.packets;
+}
+
+void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *batch, uint32_t from, uint32_t to,
+                           uint8_t verdict, unsigned *said)
+{
+	const struct mt_output_config *c = o->config;
+	uint32_t snaplen = c->snaplen && !c->write_snaplen ? c->snaplen : MT_MAX_CAPLEN;
+	unsigned lost = mt_edits_features(batch, from, to, verdict, snaplen) & ~*said;
+	if (c->format == MT_FORMAT_PCAPNG)
+		lost &= ~(unsigned)(MT_EDITED_COMMENT | MT_EDITED_NANOSECONDS);
+	if (c->format == MT_FORMAT_ERF || (c->format == MT_FORMAT_PCAP && !c->microseconds))
+		lost &= ~(unsigned)MT_EDITED_NANOSECONDS;
+	if (c->format != MT_FORMAT_PCAPNG && c->format != MT_FORMAT_PCAP)
+		lost &= ~(unsigned)MT_EDITED_LONGER;
+	*said |= lost;
+	if (lost & MT_EDITED_COMMENT)
+		mt_log_warn("%s: comments on packets are lost, %s has none (--format pcapng keeps them)",
+		            c->path, mt_format_name(c->format));
+	if (lost & MT_EDITED_NANOSECONDS)
+		mt_log_warn("%s: a script has set times in nanoseconds, they are cut to microseconds as its "
+		            "sources "
+		            "have them (--format pcapng keeps them)",
+		            c->path);
+	if (lost & MT_EDITED_LONGER)
+		mt_log_warn(
+		        "%s: a script has made packets longer than the snap length of %u in the file's header; "
+		        "programs may cut them there when they read it",
+		        c->path, c->snaplen);
 }
 
 bool mt_output_failed(const struct mt_output *o)

@@ -109,6 +109,10 @@ bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *pac
  * open the segment that it goes to, send a full block on.  Afterwards needs_hook is false for
  * it.  0 or -1. */
 int mt_output_prepare(struct mt_output *o, const struct mt_packet *packet, struct mt_err *err);
+/* Packets from to to - 1 of the batch were written: warn of what scripts have put into them and this output
+ * lost.  *said: enum mt_edit_feature, what was warned of already in this run. */
+void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *batch, uint32_t from, uint32_t to,
+                           uint8_t verdict, unsigned *said);
 /* Close the segment and let the next packet open another.  reason: "signal" or "script".  An
  * empty segment stays open.  0 or -1. */
 int mt_output_rotate(struct mt_output *o, const char *reason, struct mt_err *err);

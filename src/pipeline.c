@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "edit.h"
 #include "log.h"
 #include "merge.h"
 #include "profile.h"
@@ -357,6 +358,7 @@ static void *hooks_main(void *arg)
 			if (run->hook_screen)
 				mt_screen_batch(run->hook_screen, b);
 			r = mt_flow_batch(run->flow, b);
+			mt_edits_release(b);
 			mt_chunks_release(run->chunks, b->seq);
 			mt_queue_release(run->queue);
 		} else {

@@ -273,7 +273,8 @@ struct mt_table_entry *mt_table_packet(struct mt_table *view, const struct mt_pa
                                        const struct mt_decoded *decoded, int32_t i, int32_t add)
 {
 	struct table *t = table_of(view);
-	bool noted = i >= 0 && (uint32_t)i < t->n && !packet->cut; /* a cut one has another key now */
+	/* one that was cut or edited has another key now */
+	bool noted = i >= 0 && (uint32_t)i < t->n && !packet->cut && !(packet->flags & MT_PACKET_EDITED);
 	if (noted && t->hashed && t->hashes[i]) {
 		struct mt_table_entry *entry = look_up(t, t->keys[i].words, t->hashes[i], add);
 		if (t->noting && entry != view->overflow)

@@ -26,7 +26,8 @@ while entry.name ~= nil do
 end
 
 -- A function that was never looked up ends the recording of a trace: look them all up now.
-for _, name in ipairs { "mt_batch_decode", "mt_decode", "mt_flow_hash", "mt_filter_match", "mt_flow_advance" } do
+for _, name in ipairs { "mt_batch_decode", "mt_decode", "mt_flow_hash", "mt_filter_match", "mt_flow_advance",
+  "mt_edit_time" } do
   assert(C[name])
 end
 

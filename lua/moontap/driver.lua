@@ -39,11 +39,17 @@ return function(from, to, hooks_done, rotate_done)
 
 -- The clock goes by every packet between --from and --to, also by those that nobody sees.
 local INTERVALS = [[
-    if i ~= hooks_done and q.ts_ns >= due[0] and q.verdict ~= 251 and band(q.flags, 32) == 0 then
+    if i ~= hooks_done and TIME >= due[0] and q.verdict ~= 251 and band(q.flags, 32) == 0 then
       st.index = i
       st.phase = 0
-      intervals(q.ts_ns)
+      intervals(TIME)
     end
+]]
+
+-- And by the times that were read: a script of an earlier stage may have set others (flag 128).
+local TIME_READ = [[
+    local ts_ns = q.ts_ns
+    if q.flags > 127 then ts_ns = C.mt_edit_time(batch, i) end
 ]]
 
 local HOOKS = [[
@@ -171,14 +177,18 @@ end
 -- @tparam table places which of them this loop calls, in order
 -- @tparam table rotates which of them are asked whether to rotate
 -- @tparam boolean has_interval does one of them have on_interval
+-- @tparam boolean later are there stages before it
 -- @treturn string
-function M.loop_text(scripts, places, rotates, has_interval)
+function M.loop_text(scripts, places, rotates, has_interval, later)
   local parts = { HEAD, upvalues(scripts, places, rotates), LOOP }
   local function add(text)
     parts[#parts + 1] = text
   end
+  if has_interval and later then
+    add(TIME_READ)
+  end
   if has_interval then
-    add(INTERVALS)
+    add((INTERVALS:gsub("TIME", later and "ts_ns" or "q.ts_ns")))
   end
   add(HOOKS)
   for _, place in ipairs(places) do
@@ -227,13 +237,14 @@ local function batch_stage(S, script, place, due, intervals)
       local j = stage.next
       while j < to do
         local q = packets + j
-        if q.ts_ns >= due[0] and q.verdict ~= 251 and bit.band(q.flags, 32) == 0 then
+        local ts_ns = q.flags > 127 and C.mt_edit_time(st.batch, j) or q.ts_ns
+        if ts_ns >= due[0] and q.verdict ~= 251 and bit.band(q.flags, 32) == 0 then
           if view.n > 0 then
             break
           end
           st.index, st.phase = j, 0
           stage.next = j
-          intervals(q.ts_ns)
+          intervals(ts_ns)
         end
         if q.verdict < 250 then
           take(q, j)
@@ -288,7 +299,7 @@ function M.stages(S, scripts, intervals_for)
       return
     end
     local due, any, intervals = due_of(places)
-    local text = M.loop_text(scripts, places, ask, any)
+    local text = M.loop_text(scripts, places, ask, any, #stages > 0)
     local function make(source)
       return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
         bit.tobit, S.route, intervals, scripts, due, S.segment)

@@ -262,19 +262,31 @@ reader("dns", "moontap.dns")
 -- @treturn ?hello nil: there is none
 reader("tls", "moontap.tls")
 
-local function unknown(name)
+-- Methods that come with a module of their own, when one of them is first asked for.
+local LATER = { edit = "moontap.edit", comment = "moontap.edit", comments = "moontap.edit" }
+
+setmetatable(methods, {
+  __index = function(_, name)
+    if LATER[name] then
+      require(LATER[name])
+      return rawget(methods, name)
+    end
+  end,
+})
+
+-- more: names besides those of every packet; level: whose fault it is, as with error.
+local function unknown(name, more, level)
   local known = {}
-  for key in pairs(getters) do
-    known[key] = true
-  end
-  for key in pairs(methods) do
-    known[key] = true
+  for _, names in ipairs { getters, methods, LATER, more or {} } do
+    for key in pairs(names) do
+      known[key] = true
+    end
   end
   local hint = suggest.suffix(tostring(name), known, aliases)
   if hint == "" then
     hint = "; it has " .. suggest.list(known)
   end
-  error(("a packet has no field '%s'%s"):format(tostring(name), hint), 3)
+  error(("a packet has no field '%s'%s"):format(tostring(name), hint), (level or 2) + 1)
 end
 
 local function index(h, key)
@@ -307,7 +319,7 @@ local function text(p)
 end
 
 local function read_only(_, key)
-  error(("field '%s' of a packet can not be set"):format(tostring(key)), 2)
+  error(("field '%s' of a packet can not be set; what p:edit() gives can be changed"):format(tostring(key)), 2)
 end
 
 ffi.metatype(handle_t, { __index = index, __newindex = read_only, __tostring = text })
@@ -323,6 +335,7 @@ end
 
 -- Copies of which there are views: they live as long as these, that is until the generation changes.
 local viewed, viewed_generation = {}, nil
+local gives_view = { dns = true, tls = true }
 
 local function keep_for_views(c)
   if viewed_generation ~= state.generation then
@@ -331,16 +344,20 @@ local function keep_for_views(c)
   viewed[#viewed + 1] = c
 end
 
-local copy_methods = {}
-for name in pairs(methods) do
-  local gives_view = name == "dns" or name == "tls"
-  copy_methods[name] = function(c, ...)
-    if gives_view then
-      keep_for_views(c)
+local copy_methods = {} -- made when they are first asked for
+setmetatable(copy_methods, {
+  __index = function(_, name)
+    if methods[name] and not rawget(copy_methods, name) then
+      copy_methods[name] = function(c, ...)
+        if gives_view[name] then
+          keep_for_views(c)
+        end
+        return methods[name](handle_of(c), ...)
+      end
     end
-    return methods[name](handle_of(c), ...)
-  end
-end
+    return rawget(copy_methods, name)
+  end,
+})
 
 ffi.metatype(copy_t, {
   __index = function(c, key)
@@ -375,5 +392,10 @@ M.handle = handle_t
 M.field_docs = fields
 M.fields = getters
 M.methods = methods
+M.copy_methods = copy_methods
+M.aliases = aliases
+
+-- For moontap.edit, whose handles are packets too.
+M.stale, M.unknown, M.text = stale, unknown, text
 
 return M

@@ -257,6 +257,7 @@ local function after_packet_error(stage, why)
   local q = st.batch.packets + i
   while true do
     local script, place = scripts[st.script], st.script
+    C.mt_edit_undo(st)
     if why ~= EXIT and count_error(script, "on_packet", why, place_of_packet()) then
       return true
     end
@@ -280,6 +281,7 @@ end
 
 local function after_batch_error(stage, why)
   local script = scripts[stage.place]
+  C.mt_edit_undo(st)
   if why ~= EXIT and count_error(script, "on_batch", why, place_of_packet()) then
     return true
   end
@@ -303,6 +305,7 @@ local function recover(stage, why)
     end
     return i, -1, -1
   elseif st.phase == PHASE_ROTATE then
+    C.mt_edit_undo(st)
     if why == EXIT then
       st.index = i + 1
       return nil

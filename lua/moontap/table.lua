@@ -200,7 +200,7 @@ end
 -- --- lookups ----------------------------------------------------------------------------------
 
 -- Loaded afresh for each class, so that LuaJIT sees constants.  ADD: 1, make the entry if there is none.
--- The note of a packet is right until it is cut by p:truncate; C knows what to do then.
+-- The note of a packet is right until p:truncate or p:edit (flag 128) changes it; C knows what to do then.
 local LOOKUP = [[
 local state, C, istype, cast, handle_t, entry_ptr, value_t, stale, other = ...
 return function(t, a1 MORE)
@@ -214,7 +214,7 @@ return function(t, a1 MORE)
   if i >= 1024 then i = -1 end -- p:inner(): there are no notes of those
   local e = nil
   if i >= 0 then e = c.entry[i] end
-  if e == nil or q.cut ~= 0 then
+  if e == nil or q.cut ~= 0 or q.flags > 127 then
     e = C.mt_table_packet(c, q, d, i, ADD)
     if e == nil then return nil end
   end

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * edit.c - memory for edited packets, the notes that undo them, and changes of length.
+ *
+ * mt_edit_begin runs for each packet that a script edits, 10 million a second: it takes memory from
+ * blocks of the batch, which are reused, and copies the packet.  A batch holds at most what its
+ * packets need, once for each script of the chain that edits them.
+ */
+#include "edit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BLOCK = 256 << 10,
+	KEPT_BLOCKS = 16, /* that a batch keeps for the next one */
+	KEPT_EDITS = 4,   /* batches' worth that the pool keeps */
+	HEADROOM = 64,    /* that an edited packet may grow without moving */
+	RESTORED_FLAGS = MT_PACKET_EDITED | MT_PACKET_OPTIONS_SWAPPED
+};
+
+struct block {
+	struct block *next;
+	size_t size, used;
+	_Alignas(16) uint8_t data[];
+};
+
+/* The edits of one batch. */
+struct mt_edits {
+	struct mt_edit_pool *pool;
+	struct mt_edits *next;                  /* in the pool */
+	struct block *blocks;                   /* the first one takes what is asked for next */
+	struct block *spare;                    /* empty ones */
+	unsigned features;                      /* of any packet */
+	struct mt_edit *last[MT_BATCH_PACKETS]; /* the latest edit of each packet, or NULL */
+};
+
+struct mt_edit_pool {
+	pthread_mutex_t lock;
+	struct mt_edits *edits;
+	unsigned n;
+};
+
+/* --- memory -------------------------------------------------------------------------------- */
+
+struct mt_edit_pool *mt_edit_pool_new(void)
+{
+	struct mt_edit_pool *pool = calloc(1, sizeof *pool);
+	if (pool)
+		pthread_mutex_init(&pool->lock, NULL);
+	return pool;
+}
+
+static void free_blocks(struct block *b)
+{
+	while (b) {
+		struct block *next = b->next;
+		free(b);
+		b = next;
+	}
+}
+
+static void free_edits(struct mt_edits *edits)
+{
+	free_blocks(edits->blocks);
+	free_blocks(edits->spare);
+	free(edits);
+}
+
+void mt_edit_pool_free(struct mt_edit_pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->edits) {
+		struct mt_edits *next = pool->edits->next;
+		free_edits(pool->edits);
+		pool->edits = next;
+	}
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+static struct mt_edits *take_edits(struct mt_edit_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	struct mt_edits *edits = pool->edits;
+	if (edits) {
+		pool->edits = edits->next;
+		pool->n--;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!edits)
+		edits = calloc(1, sizeof *edits);
+	if (edits)
+		edits->pool = pool;
+	return edits;
+}
+
+/* Empty the blocks; giants and what is too much go back to the system. */
+static void reset(struct mt_edits *edits)
+{
+	unsigned kept = 0;
+	for (struct block *b = edits->spare; b; b = b->next)
+		kept++;
+	while (edits->blocks) {
+		struct block *b = edits->blocks;
+		edits->blocks = b->next;
+		if (b->size != BLOCK || kept++ >= KEPT_BLOCKS) {
+			free(b);
+			continue;
+		}
+		b->used = 0;
+		b->next = edits->spare;
+		edits->spare = b;
+	}
+	memset(edits->last, 0, sizeof edits->last);
+	edits->features = 0;
+}
+
+void mt_edits_release(struct mt_batch *batch)
+{
+	struct mt_edits *edits = batch->edits;
+	if (!edits)
+		return;
+	struct mt_edit_pool *pool = edits->pool;
+	batch->edits = NULL;
+	reset(edits);
+	pthread_mutex_lock(&pool->lock);
+	bool keep = pool->n < KEPT_EDITS;
+	if (keep) {
+		edits->next = pool->edits;
+		pool->edits = edits;
+		pool->n++;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!keep)
+		free_edits(edits);
+}
+
+static struct block *new_block(struct mt_edits *edits, size_t n)
+{
+	struct block *b = edits->spare;
+	if (b && n <= BLOCK) {
+		edits->spare = b->next;
+		return b;
+	}
+	size_t size = n > BLOCK ? n : BLOCK;
+	b = malloc(sizeof *b + size);
+	if (b) {
+		b->size = size;
+		b->used = 0;
+	}
+	return b;
+}
+
+void *mt_edit_alloc(struct mt_edits *edits, size_t n)
+{
+	n = (n + 15) & ~(size_t)15;
+	struct block *b = edits->blocks;
+	if (!b || n > b->size - b->used) {
+		b = new_block(edits, n);
+		if (!b)
+			return NULL;
+		b->next = edits->blocks;
+		edits->blocks = b;
+	}
+	void *p = b->data + b->used;
+	b->used += n;
+	return p;
+}
+
+/* Memory for the bytes of a packet; that of a copy is freed by mt_edit_free. */
+static uint8_t *alloc_data(struct mt_edit *e, uint32_t room)
+{
+	size_t size = (size_t)room + MT_DATA_SLACK;
+	return e->edits ? mt_edit_alloc(e->edits, size) : malloc(size);
+}
+
+/* Move the packet's bytes to memory of ours with room for so many. */
+static int move_data(struct mt_edit *e, uint32_t room)
+{
+	uint8_t *data = alloc_data(e, room);
+	if (!data)
+		return -1;
+	memcpy(data, e->packet->data, e->packet->caplen);
+	memset(data + e->packet->caplen, 0, MT_DATA_SLACK);
+	if (!e->edits && e->room)
+		free(mt_edit_data(e));
+	e->packet->data = data;
+	e->room = room;
+	return 0;
+}
+
+/* --- notes --------------------------------------------------------------------------------- */
+
+static bool in_hook(const struct mt_edit *e, const struct mt_hook_state *st)
+{
+	return e && e->generation == st->generation && e->script == st->script;
+}
+
+struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet)
+{
+	struct mt_batch *batch = st->batch;
+	if (!batch->edits && !(batch->edits = take_edits(st->edit_pool)))
+		return NULL;
+	size_t i = (size_t)(packet - batch->packets);
+	struct mt_edit *last = batch->edits->last[i];
+	if (in_hook(last, st))
+		return last;
+	struct mt_edit *e = mt_edit_alloc(batch->edits, sizeof *e);
+	if (!e)
+		return NULL;
+	*e = (struct mt_edit){.packet = packet,
+	                      .decoded = &batch->decode[i],
+	                      .edits = batch->edits,
+	                      .earlier = last,
+	                      .generation = st->generation,
+	                      .script = st->script,
+	                      .before = *packet};
+	batch->edits->last[i] = e;
+	return e;
+}
+
+struct mt_edit *mt_edit_begin(struct mt_hook_state *st, struct mt_packet *packet)
+{
+	if (!st->batch->decoded)
+		mt_batch_decode(st->batch);
+	struct mt_edit *e = mt_edit_note(st, packet);
+	if (!e || e->room)
+		return e;
+	if (move_data(e, ((packet->caplen + 15) & ~15u) + HEADROOM))
+		return NULL;
+	packet->flags |= MT_PACKET_EDITED;
+	return e;
+}
+
+/* What is between two notes, read and write alike, is set back, but for the verdict and what
+ * others have found out about the packet. */
+static void restore(struct mt_edit *e)
+{
+	struct mt_packet *p = e->packet;
+	uint8_t verdict = p->verdict, flags = p->flags;
+	*p = e->before;
+	p->verdict = verdict;
+	p->flags = (uint8_t)((flags & ~RESTORED_FLAGS) | (e->before.flags & RESTORED_FLAGS));
+}
+
+void mt_edit_undo(struct mt_hook_state *st)
+{
+	struct mt_batch *batch = st->batch;
+	if (!batch->edits)
+		return;
+	for (uint32_t i = 0; i < batch->n; i++) {
+		struct mt_edit *e = batch->edits->last[i];
+		if (!in_hook(e, st))
+			continue;
+		restore(e);
+		batch->edits->last[i] = e->earlier;
+		if (batch->decoded)
+			mt_decode(e->packet, e->decoded);
+	}
+}
+
+void mt_edits_restore(struct mt_batch *batch, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; batch->edits && i < to; i++)
+		for (struct mt_edit *e = batch->edits->last[i]; e; e = e->earlier)
+			restore(e);
+}
+
+const struct mt_packet *mt_edit_original(const struct mt_edit *e)
+{
+	while (e->earlier)
+		e = e->earlier;
+	return &e->before;
+}
+
+void mt_edit_feature(struct mt_edit *e, enum mt_edit_feature feature)
+{
+	e->features |= feature;
+	e->edits->features |= feature;
+}
+
+int64_t mt_edit_time(const struct mt_batch *batch, uint32_t i)
+{
+	const struct mt_edit *e = batch->edits ? batch->edits->last[i] : NULL;
+	return e ? mt_edit_original(e)->ts_ns : batch->packets[i].ts_ns;
+}
+
+unsigned mt_edits_features(const struct mt_batch *batch, uint32_t from, uint32_t to, uint8_t verdict,
+                           uint32_t snaplen)
+{
+	unsigned features = 0;
+	if (!batch->edits || !batch->edits->features)
+		return 0;
+	for (uint32_t i = from; i < to; i++) {
+		const struct mt_edit *e = batch->edits->last[i];
+		if (!e || batch->packets[i].verdict != verdict)
+			continue;
+		if (batch->packets[i].caplen > snaplen)
+			features |= MT_EDITED_LONGER;
+		for (; e; e = e->earlier)
+			features |= e->features;
+	}
+	return features;
+}
+
+/* --- copies -------------------------------------------------------------------------------- */
+
+/* An edit, and the packet that it edits. */
+struct copy {
+	struct mt_edit edit; /* the first member */
+	struct mt_packet packet;
+	struct mt_decoded decoded;
+	uint8_t original[]; /* edit.before.data */
+};
+
+struct mt_edit *mt_edit_copy(const struct mt_packet *packet)
+{
+	struct copy *c = malloc(sizeof *c + packet->caplen + MT_DATA_SLACK);
+	if (!c)
+		return NULL;
+	memcpy(c->original, packet->data, packet->caplen);
+	memset(c->original + packet->caplen, 0, MT_DATA_SLACK);
+	c->packet = *packet;
+	c->packet.data = c->original;
+	c->edit = (struct mt_edit){.packet = &c->packet, .decoded = &c->decoded, .before = c->packet};
+	if (move_data(&c->edit, packet->caplen + HEADROOM)) {
+		free(c);
+		return NULL;
+	}
+	mt_decode(&c->packet, &c->decoded);
+	return &c->edit;
+}
+
+void mt_edit_free(struct mt_edit *e)
+{
+	if (!e)
+		return;
+	free(mt_edit_data(e));
+	free(e); /* the first member of struct copy */
+}
+
+/* --- bytes --------------------------------------------------------------------------------- */
+
+void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded)
+{
+	mt_decode(e->packet, e->decoded);
+	if (decoded != e->decoded)
+		mt_decode(e->packet, decoded);
+}
+
+enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)
+{
+	struct mt_packet *p = e->packet;
+	if (caplen > MT_MAX_CAPLEN)
+		return MT_EDIT_CAPLEN;
+	if (caplen > e->room) {
+		uint32_t room = caplen > 2 * e->room ? caplen + HEADROOM : 2 * e->room;
+		if (move_data(e, room < MT_MAX_CAPLEN ? room : MT_MAX_CAPLEN))
+			return MT_EDIT_NO_MEMORY;
+	}
+	if (e->edits && caplen > e->before.caplen)
+		e->edits->features |= MT_EDITED_LONGER; /* perhaps than a snap length */
+	p->caplen = caplen;
+	/* Captured bytes and those cut off are as many as were read, in unsigned arithmetic. */
+	p->cut = e->before.caplen + e->before.cut - caplen;
+	return MT_EDIT_DONE;
+}
+
+int32_t mt_edit_set_time(struct mt_edit *e, int64_t ts_ns)
+{
+	e->packet->ts_ns = ts_ns;
+	if (e->edits && ts_ns % 1000 && mt_edit_original(e)->ts_ns % 1000 == 0)
+		mt_edit_feature(e, MT_EDITED_NANOSECONDS);
+	return MT_EDIT_DONE;
+}
+
+/* Is [off, off + n) captured?  off comes from a script and may be any number. */
+static bool captured(const struct mt_edit *e, double off, size_t n)
+{
+	uint32_t caplen = e->packet->caplen;
+	return off >= 0 && n <= caplen && off <= caplen - n && off == (double)(uint32_t)off;
+}
+
+int32_t mt_edit_put(struct mt_edit *e, struct mt_decoded *decoded, double off, double value, uint32_t bytes)
+{
+	if (!captured(e, off, bytes))
+		return MT_EDIT_OUTSIDE;
+	double limit = bytes == 4 ? 4294967296.0 : bytes == 2 ? 65536 : 256;
+	if (!(value >= 0 && value < limit) || value != (double)(uint32_t)value)
+		return MT_EDIT_RANGE;
+	uint8_t *p = mt_edit_data(e) + (uint32_t)off;
+	for (uint32_t i = 0; i < bytes; i++)
+		p[i] = (uint8_t)((uint32_t)value >> 8 * (bytes - 1 - i));
+	mt_edit_decode(e, decoded);
+	return MT_EDIT_DONE;
+}
+
+int32_t mt_edit_write(struct mt_edit *e, struct mt_decoded *decoded, double off, const char *bytes, size_t len)
+{
+	if (!captured(e, off, len))
+		return MT_EDIT_OUTSIDE;
+	memcpy(mt_edit_data(e) + (uint32_t)off, bytes, len);
+	mt_edit_decode(e, decoded);
+	return MT_EDIT_DONE;
+}
