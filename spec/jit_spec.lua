@@ -126,6 +126,8 @@ describe("hook loop", function()
         if set:contains(p.dst) and set:match(p.src).prefix_len == 32 then n = n + 1 end
       end }]])
     compiles("-l ./s.lua in.pcap")
+  end)
+
   spec("compiles with edits: fields, addresses, bytes, payload, tags, checksums, comments", function()
     t.write("s.lua", [[return { on_packet = function(p)
       local e = p:edit()
