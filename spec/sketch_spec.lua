@@ -95,18 +95,22 @@ local function hooks(text, table_text, options)
   return script(text .. "\ndo return { " .. table_text .. " } end", options or "f/web.pcap")
 end
 
--- Calls that must fail at line 2 of the script with these words.
-local function refuses(call, ...)
-  t.write("none.pcap", c.pcap {})
-  t.write("s.lua", "local raised = function()\n" .. call .. "\nend\nlocal ok, why = pcall(raised)\n"
-    .. "print(ok, why)\nreturn { on_start = function() end }")
-  local out = t.run("moontap -l ./s.lua none.pcap").out
-  if not out:find("^false\t[^\n]*s%.lua:2: ") then
-    error(("%s\nexpected an error at the line of the script, found\n%s"):format(call, out), 2)
+-- Calls, each with words: it must raise an error at its own line of the script that says them.
+local function refuses(calls)
+  local lines = { "local function try(f) local ok, why = pcall(f) print(ok, (tostring(why):gsub('\\n', ' '))) end" }
+  for i, call in ipairs(calls) do
+    lines[i + 1] = "try(function() " .. call[1] .. " end)"
   end
-  for _, word in ipairs { ... } do
-    if not out:find(word, 1, true) then
-      error(("%s\nexpected %q in\n%s"):format(call, word, out), 2)
+  local out = script(table.concat(lines, "\n"))
+  for i, call in ipairs(calls) do
+    local said = tostring(out[i])
+    if not said:find(("^false\t[^\t]*s%%.lua:%d: "):format(i + 2)) then
+      error(("%s\nexpected an error at line %d of the script, found\n%s"):format(call[1], i + 2, said), 2)
+    end
+    for k = 2, #call do
+      if not said:find(call[k], 1, true) then
+        error(("%s\nexpected %q in\n%s"):format(call[1], call[k], said), 2)
+      end
     end
   end
 end
@@ -354,32 +358,34 @@ describe("topk", function()
   end)
 
   it("refuses what makes no sense, at the script's line", function()
-    refuses("moontap.topk { keys = 'src' }", "there is no 'keys'", "did you mean 'key'")
-    refuses("moontap.topk { key = 'source' }", "key: there is no 'source'", "src")
-    refuses("moontap.topk { k = 0 }", "moontap.topk: k: expected a number from 1", "found the number 0")
-    refuses("moontap.topk { k = 1.5 }", "expected a whole number, found 1.5")
-    refuses("moontap.topk { k = 10, counters = 9 }", "counters: expected a number from 10")
-    refuses("moontap.topk { counters = '9' }", "counters", "found a string")
-    refuses("moontap.topk { key_bytes = 0 / 0 }", "key_bytes")
-    refuses("moontap.topk 'src'", "expected a table of options, found a string")
-    refuses("moontap.topk():ad(1)", "a topk has no method 'ad'", "did you mean 'add'")
-    refuses("local top = moontap.topk() top.k = 3", "'k' of a topk can not be set")
-    refuses("moontap.topk():add(1, -1)", "topk:add: a weight is a number from 0 to 2^53, found -1")
-    refuses("moontap.topk():add(1, 0 / 0)", "topk:add: a weight is a number from 0")
-    refuses("moontap.topk():add(1, 2 ^ 53 + 2)", "found 9007199254740994")
-    refuses("moontap.topk():add(1, '5')", "topk:add: expected a number as weight, found a string")
-    refuses("moontap.topk():add(nil)", "topk:add: the key is nil", "without IP")
-    refuses("moontap.topk():add(0 / 0)", "expected a string, a number, an address or a boolean as key, found NaN")
-    refuses("moontap.topk():add({})", "as key, found a table")
-    refuses("moontap.topk():add(5LL)", "as key, found a cdata (int64_t)")
-    refuses("moontap.topk { key = 'src' }:add(80)", "its keys are the src of packets", "found the number 80")
-    refuses("moontap.topk { key = 'flow' }:get(moontap.address '::1')", "topk:get: its keys are the flow of packets")
-    refuses("moontap.topk():list(-1)", "topk:list: expected a number from 0")
-    refuses("moontap.topk():merge(moontap.distinct())", "merge: expected another topk")
-    refuses("moontap.topk():merge()", "merge: expected another topk, found nothing")
-    refuses("moontap.topk():merge(moontap.topk { counters = 7, k = 1 })", "merge: counters differs: 1000 and 7")
-    refuses("moontap.topk { key = 'src' }:merge(moontap.topk { key = 'dst' })", "merge: the keys differ: src and dst")
-    refuses("moontap.topk { key = 'src' }:merge(moontap.topk())", "merge: the keys differ: src and by value")
+    refuses {
+      { "moontap.topk { keys = 'src' }", "there is no 'keys'", "did you mean 'key'" },
+      { "moontap.topk { key = 'source' }", "key: there is no 'source'", "src" },
+      { "moontap.topk { k = 0 }", "moontap.topk: k: expected a number from 1", "found the number 0" },
+      { "moontap.topk { k = 1.5 }", "expected a whole number, found 1.5" },
+      { "moontap.topk { k = 10, counters = 9 }", "counters: expected a number from 10" },
+      { "moontap.topk { counters = '9' }", "counters", "found a string" },
+      { "moontap.topk { key_bytes = 0 / 0 }", "key_bytes" },
+      { "moontap.topk 'src'", "expected a table of options, found a string" },
+      { "moontap.topk():ad(1)", "a topk has no method 'ad'", "did you mean 'add'" },
+      { "local top = moontap.topk() top.k = 3", "'k' of a topk can not be set" },
+      { "moontap.topk():add(1, -1)", "topk:add: a weight is a number from 0 to 2^53, found -1" },
+      { "moontap.topk():add(1, 0 / 0)", "topk:add: a weight is a number from 0" },
+      { "moontap.topk():add(1, 2 ^ 53 + 2)", "found 9007199254740994" },
+      { "moontap.topk():add(1, '5')", "topk:add: expected a number as weight, found a string" },
+      { "moontap.topk():add(nil)", "topk:add: the key is nil", "without IP" },
+      { "moontap.topk():add(0 / 0)", "expected a string, a number, an address or a boolean as key, found NaN" },
+      { "moontap.topk():add({})", "as key, found a table" },
+      { "moontap.topk():add(5LL)", "as key, found a cdata (int64_t)" },
+      { "moontap.topk { key = 'src' }:add(80)", "its keys are the src of packets", "found the number 80" },
+      { "moontap.topk { key = 'flow' }:get(moontap.address '::1')", "topk:get: its keys are the flow of packets" },
+      { "moontap.topk():list(-1)", "topk:list: expected a number from 0" },
+      { "moontap.topk():merge(moontap.distinct())", "merge: expected another topk" },
+      { "moontap.topk():merge()", "merge: expected another topk, found nothing" },
+      { "moontap.topk():merge(moontap.topk { counters = 7, k = 1 })", "merge: counters differs: 1000 and 7" },
+      { "moontap.topk { key = 'src' }:merge(moontap.topk { key = 'dst' })", "merge: the keys differ: src and dst" },
+      { "moontap.topk { key = 'src' }:merge(moontap.topk())", "merge: the keys differ: src and by value" },
+    }
   end)
 
   it("refuses packets where keys are given by value, and stale ones", function()
@@ -518,15 +524,17 @@ describe("distinct", function()
   end)
 
   it("refuses what makes no sense, at the script's line", function()
-    refuses("moontap.distinct { precison = 4 }", "there is no 'precison'", "did you mean 'precision'")
-    refuses("moontap.distinct { precision = 3 }", "precision: expected a number from 4 to 18, found the number 3")
-    refuses("moontap.distinct { seed = -1 }", "seed: expected a number from 0")
-    refuses("moontap.distinct():add(nil)", "distinct:add: the key is nil")
-    refuses("moontap.distinct():add(print)", "as key, found a function")
-    refuses("moontap.distinct():merge(moontap.distinct { seed = 1 })", "merge: seed differs: 0 and 1")
-    refuses("moontap.distinct():merge(moontap.distinct { precision = 5 })", "merge: precision differs: 14 and 5")
-    refuses("moontap.distinct():merge(moontap.distinct { key = 'pair' })", "merge: the keys differ: by value and pair")
-    refuses("moontap.distinct():counts()", "a distinct has no method 'counts'", "did you mean 'count'")
+    refuses {
+      { "moontap.distinct { precison = 4 }", "there is no 'precison'", "did you mean 'precision'" },
+      { "moontap.distinct { precision = 3 }", "precision: expected a number from 4 to 18, found the number 3" },
+      { "moontap.distinct { seed = -1 }", "seed: expected a number from 0" },
+      { "moontap.distinct():add(nil)", "distinct:add: the key is nil" },
+      { "moontap.distinct():add(print)", "as key, found a function" },
+      { "moontap.distinct():merge(moontap.distinct { seed = 1 })", "merge: seed differs: 0 and 1" },
+      { "moontap.distinct():merge(moontap.distinct { precision = 5 })", "merge: precision differs: 14 and 5" },
+      { "moontap.distinct():merge(moontap.distinct { key = 'pair' })", "merge: the keys differ: by value and pair" },
+      { "moontap.distinct():counts()", "a distinct has no method 'counts'", "did you mean 'count'" },
+    }
   end)
 end)
 
@@ -638,16 +646,18 @@ describe("quantiles", function()
   end)
 
   it("refuses what makes no sense, at the script's line", function()
-    refuses("moontap.quantiles { err = 1 }", "there is no 'err'", "did you mean 'error'")
-    refuses("moontap.quantiles { error = 0 }", "error: expected a number from 0.0001 to 0.5, found the number 0")
-    refuses("moontap.quantiles():add(0 / 0)", "quantiles:add: expected a number, found NaN")
-    refuses("moontap.quantiles():add(nil)", "quantiles:add: expected a number, found nothing")
-    refuses("moontap.quantiles():add('1')", "expected a number, found a string")
-    refuses("moontap.quantiles():add(1, -1)", "quantiles:add: a weight is a number from 0 to 2^53, found -1")
-    refuses("moontap.quantiles():get(99)", "quantiles:get: expected a number from 0 to 1, found the number 99")
-    refuses("moontap.quantiles()(nil)", "quantiles:get: expected a number from 0 to 1, found nothing")
-    refuses("moontap.quantiles():merge(moontap.quantiles { error = 0.1 })", "merge: error differs: 0.01 and 0.1")
-    refuses("moontap.quantiles():p50()", "a quantiles has no method 'p50'")
+    refuses {
+      { "moontap.quantiles { err = 1 }", "there is no 'err'", "did you mean 'error'" },
+      { "moontap.quantiles { error = 0 }", "error: expected a number from 0.0001 to 0.5, found the number 0" },
+      { "moontap.quantiles():add(0 / 0)", "quantiles:add: expected a number, found NaN" },
+      { "moontap.quantiles():add(nil)", "quantiles:add: expected a number, found nothing" },
+      { "moontap.quantiles():add('1')", "expected a number, found a string" },
+      { "moontap.quantiles():add(1, -1)", "quantiles:add: a weight is a number from 0 to 2^53, found -1" },
+      { "moontap.quantiles():get(99)", "quantiles:get: expected a number from 0 to 1, found the number 99" },
+      { "moontap.quantiles()(nil)", "quantiles:get: expected a number from 0 to 1, found nothing" },
+      { "moontap.quantiles():merge(moontap.quantiles { error = 0.1 })", "merge: error differs: 0.01 and 0.1" },
+      { "moontap.quantiles():p50()", "a quantiles has no method 'p50'" },
+    }
   end)
 end)
 
@@ -779,25 +789,27 @@ from  below  count  share
   end)
 
   it("refuses what makes no sense, at the script's line", function()
-    refuses("moontap.histogram()", "expected a table of options, found nothing")
-    refuses("moontap.histogram {}", "expected { from = …, to = …, step = … }")
-    refuses("moontap.histogram { from = 0, to = 9, steps = 1 }", "there is no 'steps'", "did you mean 'step'")
-    refuses("moontap.histogram { from = 0, to = 9, step = 1, log = 2 }", "expected { from")
-    refuses("moontap.histogram { from = 9, to = 9, step = 1 }", "'to' must be more than 'from'")
-    refuses("moontap.histogram { from = 0, to = 9, step = 0 }", "step: expected a number")
-    refuses("moontap.histogram { from = 0, to = 9, step = 1e-5 }", "more than 100000 buckets")
-    refuses("moontap.histogram { from = 1e20, to = 1.00000000000000001e20 + 1e6, step = 1 }", "histogram: ")
-    refuses("moontap.histogram { from = 0, to = 9, log = 2 }", "'from' must be more than 0")
-    refuses("moontap.histogram { from = 1, to = 9, log = 1 }", "log: expected a number")
-    refuses("moontap.histogram { from = 1, to = 1e300, log = 1.0001 }", "more than 100000 buckets")
-    refuses("moontap.histogram { edges = { 1 } }", "edges: expected a list of two numbers or more, found 1")
-    refuses("moontap.histogram { edges = { 1, 3, 2 } }", "edges rise, but edge 3 is 2 after 3")
-    refuses("moontap.histogram { edges = { 1, 'x' } }", "edge 2: expected a number")
-    refuses("moontap.histogram { edges = { 1, 2 }, step = 1 }", "'step' has no place beside it")
-    refuses("moontap.histogram { edges = { 1, 2 } }:add(0 / 0)", "histogram:add: expected a number, found NaN")
-    refuses("moontap.histogram { edges = { 1, 2 } }:add(1, -1)", "histogram:add: a weight")
-    refuses("moontap.histogram { edges = { 1, 2 } }:merge(moontap.histogram { edges = { 1, 3 } })", "edges of the buckets differ")
-    refuses("moontap.histogram { edges = { 1, 2 } }:merge(moontap.histogram { edges = { 1, 2, 3 } })", "buckets differs: 1 and 2")
+    refuses {
+      { "moontap.histogram()", "expected a table of options, found nothing" },
+      { "moontap.histogram {}", "expected { from = …, to = …, step = … }" },
+      { "moontap.histogram { from = 0, to = 9, steps = 1 }", "there is no 'steps'", "did you mean 'step'" },
+      { "moontap.histogram { from = 0, to = 9, step = 1, log = 2 }", "expected { from" },
+      { "moontap.histogram { from = 9, to = 9, step = 1 }", "'to' must be more than 'from'" },
+      { "moontap.histogram { from = 0, to = 9, step = 0 }", "step: expected a number" },
+      { "moontap.histogram { from = 0, to = 9, step = 1e-5 }", "more than 100000 buckets" },
+      { "moontap.histogram { from = 1e20, to = 1.00000000000000001e20 + 1e6, step = 1 }", "histogram: " },
+      { "moontap.histogram { from = 0, to = 9, log = 2 }", "'from' must be more than 0" },
+      { "moontap.histogram { from = 1, to = 9, log = 1 }", "log: expected a number" },
+      { "moontap.histogram { from = 1, to = 1e300, log = 1.0001 }", "more than 100000 buckets" },
+      { "moontap.histogram { edges = { 1 } }", "edges: expected a list of two numbers or more, found 1" },
+      { "moontap.histogram { edges = { 1, 3, 2 } }", "edges rise, but edge 3 is 2 after 3" },
+      { "moontap.histogram { edges = { 1, 'x' } }", "edge 2: expected a number" },
+      { "moontap.histogram { edges = { 1, 2 }, step = 1 }", "'step' has no place beside it" },
+      { "moontap.histogram { edges = { 1, 2 } }:add(0 / 0)", "histogram:add: expected a number, found NaN" },
+      { "moontap.histogram { edges = { 1, 2 } }:add(1, -1)", "histogram:add: a weight" },
+      { "moontap.histogram { edges = { 1, 2 } }:merge(moontap.histogram { edges = { 1, 3 } })", "edges of the buckets differ" },
+      { "moontap.histogram { edges = { 1, 2 } }:merge(moontap.histogram { edges = { 1, 2, 3 } })", "buckets differs: 1 and 2" },
+    }
   end)
 end)
 
@@ -906,14 +918,16 @@ describe("rate", function()
   end)
 
   it("refuses what makes no sense, at the script's line", function()
-    refuses("moontap.rate { interval = 1 }", "there is no 'interval'", "every, keep")
-    refuses("moontap.rate { every = 0 }", "every: expected a number from 1e-05")
-    refuses("moontap.rate { keep = 0 }", "keep: expected a number from 1")
-    refuses("moontap.rate():add(nil)", "rate:add: expected a packet or a time (p.ts or p.ts_ns), found nothing")
-    refuses("moontap.rate():add(0 / 0)", "found NaN")
-    refuses("moontap.rate():add(1e10)", "found the number 10000000000")
-    refuses("moontap.rate():add(1, -1)", "rate:add: a weight is a number from 0")
-    refuses("moontap.rate():merge(moontap.rate { every = 2 })", "merge: every_ns differs: 1000000000 and 2000000000")
+    refuses {
+      { "moontap.rate { interval = 1 }", "there is no 'interval'", "every, keep" },
+      { "moontap.rate { every = 0 }", "every: expected a number from 1e-05" },
+      { "moontap.rate { keep = 0 }", "keep: expected a number from 1" },
+      { "moontap.rate():add(nil)", "rate:add: expected a packet or a time (p.ts or p.ts_ns), found nothing" },
+      { "moontap.rate():add(0 / 0)", "found NaN" },
+      { "moontap.rate():add(1e10)", "found the number 10000000000" },
+      { "moontap.rate():add(1, -1)", "rate:add: a weight is a number from 0" },
+      { "moontap.rate():merge(moontap.rate { every = 2 })", "merge: every_ns differs: 1000000000 and 2000000000" },
+    }
   end)
 end)
 

@@ -376,7 +376,7 @@ MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype
                                      const struct mt_filter_insn **code);
 /* What sketches can be asked for. */
 enum mt_sketch_limit {
-	MT_TOPK_MOST_COUNTERS = 1 << 22,
+	MT_TOPK_MOST_COUNTERS = 1 << 20,
 	MT_TOPK_MOST_KEY_BYTES = 4096,
 	MT_DISTINCT_LEAST_PRECISION = 4,
 	MT_DISTINCT_MOST_PRECISION = 18,
