@@ -731,6 +731,20 @@ describe("p:dns()", function()
     t.refuses("moontap -l ./s.lua in.pcap", 4, "s.lua:2: field 'id' of a DNS message can not be set")
   end)
 
+  it("of an edit shows what it is now, and stays good while the edit grows", function()
+    local other = message({ id = 7 }, question(name "other.example"))
+    local out = run({ to_53(ASK), to_53(ASK) }, ([[
+      local before = p:dns()
+      for _, e in ipairs { p:edit(), p:copy():edit() } do
+        local old = e:dns()
+        e:set_payload(%q .. ("x"):rep(5000))
+        local new = e:dns()
+        for _ = 1, 10 do collectgarbage() e:set_payload(e:bytes(e.payload_offset, e.payload_len) .. ("x"):rep(5000)) end
+        print(new.id, new.name, e:dns().id, old:name_ends "example", before.name, e:tls())
+      end]]):format(other))
+    assert.equal(("7\tother.example\t7\tfalse\twww.example.com\tnil\n"):rep(4), out)
+  end)
+
   it("works in on_batch and after p:truncate", function()
     t.write("in.pcap", c.pcap { { c.T0, 1, to_53(ASK) }, { c.T0, 2, to_53(message({ id = 2 }, question(name "b"))) } })
     t.write("s.lua", [[return { on_batch = function(b)

@@ -39,7 +39,7 @@ for _, name in ipairs { "mt_batch_decode", "mt_dns_find", "mt_dns_walk", "mt_dns
 end
 
 local band, rshift = bit.band, bit.rshift
-local ffi_string, istype = ffi.string, ffi.istype
+local ffi_string = ffi.string
 local state = packet.state() -- struct mt_hook_state *
 local raise = view.raise
 
@@ -630,7 +630,6 @@ check_record = view.define(record_t, {
 
 -- --- p:dns() ----------------------------------------------------------------------------------
 
-local handle_t = packet.handle
 local ANY, USUAL = C.MT_DNS_ANY_PORT, C.MT_DNS_USUAL_PORTS
 
 local function port_of(where)
@@ -643,11 +642,11 @@ local function port_of(where)
 end
 
 --- The DNS message of a packet; what `p:dns(where)` calls.
--- @param h packet handle of the present generation
+-- @param h a packet, or an edit of one
 -- @tparam[opt] integer|string where a port, or "any"
 -- @treturn ?message
 function M.of(h, where)
-  if not istype(handle_t, h) then
+  if type(h) ~= "cdata" then
     raise "p:dns() is a method of a packet: a colon, not a dot"
   end
   if h._generation ~= state.generation then

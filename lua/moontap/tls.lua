@@ -33,7 +33,7 @@ for _, name in ipairs { "mt_batch_decode", "mt_tls_find", "mt_tls_parse", "mt_tl
   assert(C[name])
 end
 
-local ffi_string, istype = ffi.string, ffi.istype
+local ffi_string = ffi.string
 local state = packet.state() -- struct mt_hook_state *
 local raise = view.raise
 
@@ -337,13 +337,12 @@ check = view.define(hello_t, {
   uses = { parsed = parsed, VERSIONS = VERSIONS, new_version = new_version, sni = sni, first_alpn = first_alpn },
 })
 
-local handle_t = packet.handle
 
 --- The hello of a packet; what `p:tls()` calls.
--- @param h packet handle of the present generation
+-- @param h a packet, or an edit of one
 -- @treturn ?hello
 function M.of(h)
-  if not istype(handle_t, h) then
+  if type(h) ~= "cdata" then
     raise "p:tls() is a method of a packet: a colon, not a dot"
   end
   if h._generation ~= state.generation then
