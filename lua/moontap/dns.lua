@@ -39,7 +39,7 @@ for _, name in ipairs { "mt_batch_decode", "mt_dns_find", "mt_dns_walk", "mt_dns
 end
 
 local band, rshift = bit.band, bit.rshift
-local ffi_string, istype = ffi.string, ffi.istype
+local ffi_string = ffi.string
 local state = packet.state() -- struct mt_hook_state *
 local raise = view.raise
 
@@ -167,42 +167,101 @@ local function count_body(at)
   return ("return v._data[%d] * 256 + v._data[%d]"):format(at, at + 1)
 end
 
+-- As in moontap.fields: what there is, when it is absent, and the text of its getter.
 local fields = {
-  id = count_body(0),
-  is_response = "return v._data[2] >= 128",
-  opcode = "return band(rshift(v._data[2], 3), 15)",
-  opcode_name = "local n = band(rshift(v._data[2], 3), 15) return OPCODES[n] or (new_name(OPCODES, 'OPCODE', n))",
-  aa = "return band(v._data[2], 4) ~= 0",
-  tc = "return band(v._data[2], 2) ~= 0",
-  rd = "return band(v._data[2], 1) ~= 0",
-  ra = "return band(v._data[3], 128) ~= 0",
-  ad = "return band(v._data[3], 32) ~= 0",
-  cd = "return band(v._data[3], 16) ~= 0",
-  rcode = RCODE .. "return r",
-  rcode_name = RCODE .. "return RCODES[r] or (new_name(RCODES, 'RCODE', r))",
-  qdcount = count_body(4),
-  ancount = count_body(6),
-  nscount = count_body(8),
-  arcount = count_body(10),
-  name = name_body("12", "v._question == 0", 0),
-  name_lower = name_body("12", "v._question == 0", 1),
-  qtype = question_body(0),
-  qtype_name = [[
+  { name = "id", type = "integer", absent = "never absent",
+    text = "identifier that query and response share",
+    body = count_body(0) },
+  { name = "is_response", type = "boolean", absent = "never absent",
+    text = "true: a response; false: a query",
+    body = "return v._data[2] >= 128" },
+  { name = "opcode", type = "integer", absent = "never absent",
+    text = "kind of query: 0 is a usual one",
+    body = "return band(rshift(v._data[2], 3), 15)" },
+  { name = "opcode_name", type = "string", absent = "never absent",
+    text = 'its name: "QUERY", "NOTIFY", "UPDATE", …; without a name "OPCODE15"',
+    body = "local n = band(rshift(v._data[2], 3), 15) return OPCODES[n] or (new_name(OPCODES, 'OPCODE', n))" },
+  { name = "aa", type = "boolean", absent = "never absent",
+    text = "authoritative answer",
+    body = "return band(v._data[2], 4) ~= 0" },
+  { name = "tc", type = "boolean", absent = "never absent",
+    text = "the sender cut the message, ask again over TCP",
+    body = "return band(v._data[2], 2) ~= 0" },
+  { name = "rd", type = "boolean", absent = "never absent",
+    text = "recursion desired",
+    body = "return band(v._data[2], 1) ~= 0" },
+  { name = "ra", type = "boolean", absent = "never absent",
+    text = "recursion available",
+    body = "return band(v._data[3], 128) ~= 0" },
+  { name = "ad", type = "boolean", absent = "never absent",
+    text = "authentic data (DNSSEC)",
+    body = "return band(v._data[3], 32) ~= 0" },
+  { name = "cd", type = "boolean", absent = "never absent",
+    text = "checking disabled (DNSSEC)",
+    body = "return band(v._data[3], 16) ~= 0" },
+  { name = "rcode", type = "integer", absent = "never absent",
+    text = "response code, with the bits that EDNS adds",
+    body = RCODE .. "return r" },
+  { name = "rcode_name", type = "string", absent = "never absent",
+    text = 'its name: "NOERROR", "SERVFAIL", "NXDOMAIN", …; without a name "RCODE12"',
+    body = RCODE .. "return RCODES[r] or (new_name(RCODES, 'RCODE', r))" },
+  { name = "qdcount", type = "integer", absent = "never absent",
+    text = "number of questions that the header announces",
+    body = count_body(4) },
+  { name = "ancount", type = "integer", absent = "never absent",
+    text = "number of answers that the header announces",
+    body = count_body(6) },
+  { name = "nscount", type = "integer", absent = "never absent",
+    text = "number of records in the authority section that the header announces",
+    body = count_body(8) },
+  { name = "arcount", type = "integer", absent = "never absent",
+    text = "number of additional records that the header announces",
+    body = count_body(10) },
+  { name = "name", type = "string", absent = "nil",
+    text = "name of the first question, as it was sent",
+    body = name_body("12", "v._question == 0", 0) },
+  { name = "name_lower", type = "string", absent = "nil",
+    text = "name of the first question in lower case",
+    body = name_body("12", "v._question == 0", 1) },
+  { name = "qtype", type = "integer", absent = "0",
+    text = "type of the first question: 1 is A, 28 is AAAA",
+    body = question_body(0) },
+  { name = "qtype_name", type = "string", absent = "nil",
+    text = 'its name: "A", "AAAA", "HTTPS", …; without a name "TYPE65280"',
+    body = [[
   local o = v._question
   if o == 0 then return nil end
   local n = v._data[o] * 256 + v._data[o + 1]
-  return TYPES[n] or (new_name(TYPES, "TYPE", n))]],
-  qclass = question_body(2),
-  has_edns = opt_body("false", "true"),
-  edns_version = opt_body("0", "d[o + 5]"),
-  udp_size = opt_body("0", "d[o + 2] * 256 + d[o + 3]"),
-  dnssec_ok = opt_body("false", "band(d[o + 6], 128) ~= 0"),
-  client_subnet = [[
+  return TYPES[n] or (new_name(TYPES, "TYPE", n))]] },
+  { name = "qclass", type = "integer", absent = "0",
+    text = "class of the first question: 1 is the internet; in mDNS the highest bit asks for a unicast response",
+    body = question_body(2) },
+  { name = "has_edns", type = "boolean", absent = "never absent",
+    text = "there is an OPT record",
+    body = opt_body("false", "true") },
+  { name = "edns_version", type = "integer", absent = "0",
+    text = "version of EDNS",
+    body = opt_body("0", "d[o + 5]") },
+  { name = "udp_size", type = "integer", unit = "bytes", absent = "0",
+    text = "longest UDP message that the sender takes",
+    body = opt_body("0", "d[o + 2] * 256 + d[o + 3]") },
+  { name = "dnssec_ok", type = "boolean", absent = "false",
+    text = "the DO bit of EDNS",
+    body = opt_body("false", "band(d[o + 6], 128) ~= 0") },
+  { name = "client_subnet", type = "address", absent = "nil",
+    text = "address in the client subnet option of EDNS; compares and prints like p.src",
+    body = [[
   if client_subnet(v) < 0 then return nil end
-  return (address_t(subnet.high, subnet.low, subnet.len))]],
-  client_subnet_bits = "local n = client_subnet(v) if n < 0 then return 0 end return n",
-  is_whole = "return v._missing == 0",
-  malformed = "return (malformed(v))",
+  return (address_t(subnet.high, subnet.low, subnet.len))]] },
+  { name = "client_subnet_bits", type = "integer", unit = "bits", absent = "0",
+    text = "length of its prefix",
+    body = "local n = client_subnet(v) if n < 0 then return 0 end return n" },
+  { name = "is_whole", type = "boolean", absent = "never absent",
+    text = "all of the message was captured",
+    body = "return v._missing == 0" },
+  { name = "malformed", type = "boolean", absent = "never absent",
+    text = "the message contradicts itself or the standard",
+    body = "return (malformed(v))" },
 }
 
 local aliases = {
@@ -254,26 +313,17 @@ local function section(v, n)
   return section_t(v._data, v._len, v._missing, v._question, v._stamp, v._generation, n)
 end
 
---- The questions: `for i, q in d:questions() do`. `q` has `name`, `name_lower`, `type`, `type_name`, `class`,
--- `class_name`, `q:name_is(text)` and `q:name_ends(text)`.
+--- The questions: `for i, q in d:questions() do`. Beside its fields a question has the methods `q:name_is(text)` and
+-- `q:name_ends(text)`.
 -- @function questions
 -- @treturn function for `for`
 function methods.questions(v)
   return next_entry, section(v, 0), 0
 end
 
---- The records of the answer section: `for i, r in d:answers() do`. A record has these fields:
---
--- - name, name_lower: whose record it is
--- - type, type_name, class, class_name, ttl (seconds)
--- - address: of A and AAAA
--- - target, target_lower: the name that NS, CNAME, PTR, DNAME, MX, SRV, SVCB and HTTPS lead to; SOA: the primary server
--- - preference: of MX, SVCB and HTTPS; priority, weight, port: of SRV
--- - txt: the strings of TXT and SPF, joined, as they were sent
--- - text: the data as in a zone file; types that are not known are written as `\# LENGTH HEX`
--- - data, rdlength: the data itself, its length in bytes
---
--- and the methods `r:name_is(text)`, `r:name_ends(text)`, `r:target_is(text)`, `r:target_ends(text)`.
+--- The records of the answer section: `for i, r in d:answers() do`. Beside its fields a record has the methods
+-- `r:name_is(text)`, `r:name_ends(text)`, `r:target_is(text)` and `r:target_ends(text)`, which compare as
+-- `d:name_is` and `d:name_ends` do.
 -- @function answers
 -- @treturn function for `for`
 function methods.answers(v)
@@ -390,12 +440,24 @@ local function number_name(at, names, prefix)
 end
 
 local entry_fields = {
-  name = name_body("v._name", "false", 0),
-  name_lower = name_body("v._name", "false", 1),
-  type = fixed16(0),
-  type_name = number_name(0, "TYPES", "TYPE"),
-  class = fixed16(2),
-  class_name = number_name(2, "CLASSES", "CLASS"),
+  { name = "name", type = "string", absent = "nil",
+    text = "whose record it is, or what is asked for, as it was sent; nil if it can not be read",
+    body = name_body("v._name", "false", 0) },
+  { name = "name_lower", type = "string", absent = "nil",
+    text = "the same in lower case",
+    body = name_body("v._name", "false", 1) },
+  { name = "type", type = "integer", absent = "never absent",
+    text = "type: 1 is A, 28 is AAAA",
+    body = fixed16(0) },
+  { name = "type_name", type = "string", absent = "never absent",
+    text = 'its name: "A", "AAAA", "HTTPS", …; without a name "TYPE65280"',
+    body = number_name(0, "TYPES", "TYPE") },
+  { name = "class", type = "integer", absent = "never absent",
+    text = "class: 1 is the internet; in mDNS the highest bit is a flag; of OPT the UDP size",
+    body = fixed16(2) },
+  { name = "class_name", type = "string", absent = "never absent",
+    text = 'its name: "IN", "CH", "HS", "NONE", "ANY"; without a name "CLASS1232"',
+    body = number_name(2, "CLASSES", "CLASS") },
 }
 
 local entry_aliases = {
@@ -478,34 +540,59 @@ local record_uses = {
   from_bytes = require("moontap.address").from_bytes,
 }
 local record_fields = {
-  ttl = "local d, o = v._data, v._fixed return ((d[o + 4] * 256 + d[o + 5]) * 256 + d[o + 6]) * 256 + d[o + 7]",
-  rdlength = "return v._rdlength",
-  data = "return (ffi_string(v._data + v._fixed + 10, v._rdlength))",
-  address = [[
+  { name = "ttl", type = "integer", unit = "seconds", absent = "never absent",
+    text = "how long it may be kept",
+    body = "local d, o = v._data, v._fixed return ((d[o + 4] * 256 + d[o + 5]) * 256 + d[o + 6]) * 256 + d[o + 7]" },
+  { name = "rdlength", type = "integer", unit = "bytes", absent = "never absent",
+    text = "length of its data",
+    body = "return v._rdlength" },
+  { name = "data", type = "string", absent = "never absent",
+    text = "its data, as it was sent",
+    body = "return (ffi_string(v._data + v._fixed + 10, v._rdlength))" },
+  { name = "address", type = "address", absent = "nil",
+    text = "address of A and AAAA; compares and prints like p.src",
+    body = [[
   local d, o, n = v._data, v._fixed, v._rdlength
   if d[o] ~= 0 or d[o + 3] ~= 1 then return nil end
   if not ((d[o + 1] == 1 and n == 4) or (d[o + 1] == 28 and n == 16)) then return nil end
-  return (from_bytes(d + o + 10, n))]],
-  target = "return (target_name(v, 0))",
-  target_lower = "return (target_name(v, 1))",
-  preference = [[
+  return (from_bytes(d + o + 10, n))]] },
+  { name = "target", type = "string", absent = "nil",
+    text = "name that NS, CNAME, PTR, DNAME, MX, SRV, SVCB and HTTPS lead to; of SOA the primary server",
+    body = "return (target_name(v, 0))" },
+  { name = "target_lower", type = "string", absent = "nil",
+    text = "the same in lower case",
+    body = "return (target_name(v, 1))" },
+  { name = "preference", type = "integer", absent = "0",
+    text = "preference of MX, priority of SVCB and HTTPS",
+    body = [[
   local d, o = v._data, v._fixed
   local kind = d[o] * 256 + d[o + 1]
   if not PREFERENCE[kind] or v._rdlength < 2 then return 0 end
-  return d[o + 10] * 256 + d[o + 11] ]],
-  priority = srv(0),
-  weight = srv(2),
-  port = srv(4),
-  txt = [[
+  return d[o + 10] * 256 + d[o + 11] ]] },
+  { name = "priority", type = "integer", absent = "0",
+    text = "priority of SRV",
+    body = srv(0) },
+  { name = "weight", type = "integer", absent = "0",
+    text = "weight of SRV",
+    body = srv(2) },
+  { name = "port", type = "integer", absent = "0",
+    text = "port of SRV",
+    body = srv(4) },
+  { name = "txt", type = "string", absent = "nil",
+    text = "strings of TXT and SPF, joined, as they were sent",
+    body = [[
   local d, o = v._data, v._fixed
   if d[o] ~= 0 or (d[o + 1] ~= 16 and d[o + 1] ~= 99) then return nil end
-  return (txt(v))]],
-  text = "return (rdata_text(v))",
+  return (txt(v))]] },
+  { name = "text", type = "string", absent = "never absent",
+    text = "its data as in a zone file; where the type is not known as \\# LENGTH HEX",
+    body = "return (rdata_text(v))" },
 }
-for _, pair in ipairs { { entry_fields, record_fields }, { USES, record_uses } } do
-  for name, value in pairs(pair[1]) do
-    pair[2][name] = value
-  end
+for k, field in ipairs(entry_fields) do -- a record has these too
+  table.insert(record_fields, k, field)
+end
+for name, value in pairs(USES) do
+  record_uses[name] = value
 end
 
 local record_methods = {
@@ -543,7 +630,6 @@ check_record = view.define(record_t, {
 
 -- --- p:dns() ----------------------------------------------------------------------------------
 
-local handle_t = packet.handle
 local ANY, USUAL = C.MT_DNS_ANY_PORT, C.MT_DNS_USUAL_PORTS
 
 local function port_of(where)
@@ -556,11 +642,11 @@ local function port_of(where)
 end
 
 --- The DNS message of a packet; what `p:dns(where)` calls.
--- @param h packet handle of the present generation
+-- @param h a packet, or an edit of one
 -- @tparam[opt] integer|string where a port, or "any"
 -- @treturn ?message
 function M.of(h, where)
-  if not istype(handle_t, h) then
+  if type(h) ~= "cdata" then
     raise "p:dns() is a method of a packet: a colon, not a dot"
   end
   if h._generation ~= state.generation then
@@ -578,5 +664,8 @@ function M.of(h, where)
   end
   return (message_t(memo.data, memo.len, memo.missing, memo.question, memo.stamp, state.generation))
 end
+
+--- Every field of a message, a question and a record: lists of { name, type, unit, absent, text }.
+M.fields = { message = fields, question = entry_fields, record = record_fields }
 
 return M

@@ -403,6 +403,14 @@ end
 
 copy_methods.edit = edit_copy
 
+-- What readers show must not move while the edit grows: they look at a copy of what it is now.
+for _, name in ipairs { "dns", "tls" } do
+  copy_methods[name] = function(c, ...)
+    local now = methods.copy(present(c))
+    return now[name](now, ...)
+  end
+end
+
 ffi.metatype(copy_t, {
   __index = function(c, name)
     return copy_method(name) or index(present(c), name, 3)

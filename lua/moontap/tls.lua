@@ -33,7 +33,7 @@ for _, name in ipairs { "mt_batch_decode", "mt_tls_find", "mt_tls_parse", "mt_tl
   assert(C[name])
 end
 
-local ffi_string, istype = ffi.string, ffi.istype
+local ffi_string = ffi.string
 local state = packet.state() -- struct mt_hook_state *
 local raise = view.raise
 
@@ -103,28 +103,65 @@ local function number(member)
   return ("return parsed(v).%s"):format(member)
 end
 
+-- As in moontap.fields: what there is, when it is absent, and the text of its getter.
 local fields = {
-  is_client_hello = "return parsed(v).type == 1",
-  is_server_hello = "return parsed(v).type == 2",
-  is_retry = "return parsed(v).retry ~= 0",
-  is_dtls = "return v._dtls ~= 0",
-  is_whole = "return parsed(v).missing == 0",
-  malformed = "return parsed(v).malformed ~= 0",
-  has_grease = "return parsed(v).grease ~= 0",
-  record_version = number "record_version",
-  legacy_version = number "legacy_version",
-  version = number "version",
-  version_name = [[
+  { name = "is_client_hello", type = "boolean", absent = "never absent",
+    text = "it is of a client",
+    body = "return parsed(v).type == 1" },
+  { name = "is_server_hello", type = "boolean", absent = "never absent",
+    text = "it is of a server",
+    body = "return parsed(v).type == 2" },
+  { name = "is_retry", type = "boolean", absent = "never absent",
+    text = "the server asks for another hello (HelloRetryRequest)",
+    body = "return parsed(v).retry ~= 0" },
+  { name = "is_dtls", type = "boolean", absent = "never absent",
+    text = "it is DTLS, over UDP",
+    body = "return v._dtls ~= 0" },
+  { name = "is_whole", type = "boolean", absent = "never absent",
+    text = "all of the hello is in this packet",
+    body = "return parsed(v).missing == 0" },
+  { name = "malformed", type = "boolean", absent = "never absent",
+    text = "its lengths contradict each other",
+    body = "return parsed(v).malformed ~= 0" },
+  { name = "has_grease", type = "boolean", absent = "never absent",
+    text = "there were GREASE values, which are left out of everything",
+    body = "return parsed(v).grease ~= 0" },
+  { name = "record_version", type = "integer", absent = "never absent",
+    text = "version in the record around it",
+    body = number "record_version" },
+  { name = "legacy_version", type = "integer", absent = "0",
+    text = "version at the start of the hello; stays TLS 1.2 in later ones",
+    body = number "legacy_version" },
+  { name = "version", type = "integer", absent = "0",
+    text = "newest version that the client offers, or what the server chose: 0x0304 is TLS 1.3",
+    body = number "version" },
+  { name = "version_name", type = "string", absent = "nil",
+    text = 'its name: "TLS 1.3", "DTLS 1.2", "TLS 1.3 draft 28", …; without a name "0xfb17"',
+    body = [[
   local n = parsed(v).version
   if n == 0 then return nil end
-  return VERSIONS[n] or (new_version(n))]],
-  cipher = number "cipher",
-  cipher_count = number "cipher_count",
-  extension_count = number "extension_count",
-  session_id_len = number "session_id_len",
-  sni = "return (sni(v, 0))",
-  sni_lower = "return (sni(v, 1))",
-  alpn = "return (first_alpn(v))",
+  return VERSIONS[n] or (new_version(n))]] },
+  { name = "cipher", type = "integer", absent = "0",
+    text = "cipher suite that the server chose, as IANA numbers them",
+    body = number "cipher" },
+  { name = "cipher_count", type = "integer", absent = "0",
+    text = "number of cipher suites",
+    body = number "cipher_count" },
+  { name = "extension_count", type = "integer", absent = "0",
+    text = "number of extensions",
+    body = number "extension_count" },
+  { name = "session_id_len", type = "integer", unit = "bytes", absent = "0",
+    text = "length of the session identifier",
+    body = number "session_id_len" },
+  { name = "sni", type = "string", absent = "nil",
+    text = "server name, as it was sent; bytes that are not printable are \\DDD",
+    body = "return (sni(v, 0))" },
+  { name = "sni_lower", type = "string", absent = "nil",
+    text = "server name in lower case",
+    body = "return (sni(v, 1))" },
+  { name = "alpn", type = "string", absent = "nil",
+    text = "first protocol of the ALPN extension, or what the server chose",
+    body = "return (first_alpn(v))" },
 }
 
 local aliases = {
@@ -300,13 +337,12 @@ check = view.define(hello_t, {
   uses = { parsed = parsed, VERSIONS = VERSIONS, new_version = new_version, sni = sni, first_alpn = first_alpn },
 })
 
-local handle_t = packet.handle
 
 --- The hello of a packet; what `p:tls()` calls.
--- @param h packet handle of the present generation
+-- @param h a packet, or an edit of one
 -- @treturn ?hello
 function M.of(h)
-  if not istype(handle_t, h) then
+  if type(h) ~= "cdata" then
     raise "p:tls() is a method of a packet: a colon, not a dot"
   end
   if h._generation ~= state.generation then
@@ -320,5 +356,8 @@ function M.of(h)
   end
   return (hello_t(memo.payload, memo.payload_len, memo.dtls, memo.stamp, state.generation))
 end
+
+--- Every field of a hello: a list of { name, type, unit, absent, text }.
+M.fields = fields
 
 return M

@@ -48,7 +48,7 @@ end
 -- @tparam table what
 --
 -- - name: what it is, for messages ("DNS message")
--- - fields: name to the text of a function of `v`
+-- - fields: list of { name, body }: its name, and the text of a function of `v`
 -- - uses: name to what those texts use beside `v`
 -- - methods: name to function; they must begin with check(v)
 -- - aliases: what other tools call the fields
@@ -68,8 +68,8 @@ function M.define(struct, what)
   end
 
   local getters, methods = {}, what.methods
-  for name, body in pairs(what.fields) do
-    getters[name] = getter(name, body, gone, names, values)
+  for _, field in ipairs(what.fields) do
+    getters[field.name] = getter(field.name, field.body, gone, names, values)
   end
 
   local function unknown(name)
