@@ -2,10 +2,10 @@
 /*
  * decode_tunnel.c - the packet inside of a packet: GRE, VXLAN, Geneve, GTP and their like.
  *
- * Only when a script asks (p:inner(), p.tunnel): once for a packet, some 20 ns for traffic without tunnels
- * and as much again as the outer packet took for each level.  Each step takes the description of a packet,
- * finds the header of a tunnel in it, and describes what that carries with the functions that describe an
- * outer packet, limited to the bytes of the outer payload.  UDP tunnels are known by their ports; whatever
+ * Only when a script asks (p:inner(), p.tunnel), then for the whole batch: a call from the hook for each packet
+ * would keep LuaJIT from leaving the packet's handle out of memory.  Each step takes the description of a
+ * packet, finds the header of a tunnel in it, and describes what that carries with the functions that describe
+ * an outer packet, limited to the bytes of the outer payload.  UDP tunnels are known by their ports; whatever
  * else a header says that can be checked is checked, since those ports are used by others too.
  */
 #include "decode.h"
@@ -608,15 +608,20 @@ static bool decode_payload(const struct tunnel *t, struct mt_decoded *d)
 	return d->l2_offset != MT_NO_OFFSET || d->l3_offset != MT_NO_OFFSET || d->bits & MT_HAS_VLAN;
 }
 
-int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner)
+/* Go through all tunnels of outer.  id: where the number of the outermost goes.  True: inner is set. */
+static bool descend(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner,
+                    uint32_t *id)
 {
 	struct mt_decoded *at = outer;
 	struct mt_decoded next;
 	struct tunnel t;
 	uint32_t limit = packet->caplen;
 
+	*id = 0;
 	for (unsigned i = 0; i < MAX_TUNNELS && find_tunnel(packet, limit, at, &t); i++) {
 		at->tunnel = (uint8_t)t.kind;
+		if (at == outer)
+			*id = t.id;
 		if (!decode_payload(&t, &next))
 			break;
 		*inner = next;
@@ -628,6 +633,13 @@ int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer, st
 	return at == inner;
 }
 
+int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner)
+{
+	uint32_t id;
+
+	return descend(packet, outer, inner, &id);
+}
+
 uint32_t mt_tunnel_id(const struct mt_packet *packet, const struct mt_decoded *decoded)
 {
 	struct tunnel t;
@@ -637,61 +649,62 @@ uint32_t mt_tunnel_id(const struct mt_packet *packet, const struct mt_decoded *d
 
 /* --- in a batch ------------------------------------------------------------------------------- */
 
-/* Which packet of the batch this describes, in decode[] or in inner[]; MT_BATCH_PACKETS: none. */
-static size_t place_in(const struct mt_batch *batch, const struct mt_decoded *d)
-{
-	uintptr_t at = (uintptr_t)d, from = (uintptr_t)batch->decode,
-	          to = (uintptr_t)(batch->inner + MT_BATCH_PACKETS);
-
-	return at < from || at >= to ? MT_BATCH_PACKETS : (at - from) / sizeof *d % MT_BATCH_PACKETS;
-}
 _Static_assert(offsetof(struct mt_batch, inner) ==
                        offsetof(struct mt_batch, decode) + sizeof((struct mt_batch *)0)->decode,
                "inner[] follows decode[]");
 
-struct mt_decoded *mt_inner(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *outer)
+/* Which packet of the batch this describes, in decode[] or in inner[]; MT_BATCH_PACKETS: none. */
+static size_t place_in(const struct mt_batch *batch, const struct mt_decoded *d)
 {
-	size_t place = place_in(batch, outer);
+	uintptr_t at = (uintptr_t)d, from = (uintptr_t)batch->decode, to = (uintptr_t)batch->tunnel_id;
 
-	if (place == MT_BATCH_PACKETS)
-		return NULL;
-	if (!batch->decoded)
-		mt_batch_decode(batch);
-	if (outer->inner == MT_INNER_UNKNOWN)
-		mt_decode_inner(packet, outer, &batch->inner[place]);
-	return outer->inner == MT_INNER_FOUND ? &batch->inner[place] : outer;
+	return at < from || at >= to ? MT_BATCH_PACKETS : (at - from) / sizeof *d % MT_BATCH_PACKETS;
 }
 
-uint32_t mt_tunnel(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
+/* A packet that carries none is its own inner one. */
+static void find_in(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner,
+                    uint32_t *id)
 {
-	struct mt_decoded inner;
-
-	if (decoded->inner == MT_INNER_UNKNOWN && !mt_inner(batch, packet, decoded))
-		mt_decode_inner(packet, decoded, &inner);
-	return decoded->tunnel;
-}
-
-/* Outer packet and inner one, if inner is to be had; without one it describes the outer packet. */
-static void decode_both(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner)
-{
-	mt_decode(packet, outer);
-	if (inner && !mt_decode_inner(packet, outer, inner)) {
+	if (outer->bits & (MT_IS_TCP | MT_IS_ICMP)) { /* most packets there are */
+		outer->inner = MT_INNER_NONE;
+		*id = 0;
+	}
+	if (outer->inner == MT_INNER_NONE || !descend(packet, outer, inner, id)) {
 		*inner = *outer;
 		inner->inner = MT_INNER_THIS;
 	}
 }
 
+void mt_find_inner(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
+{
+	struct mt_decoded inner;
+	uint32_t id;
+
+	if (place_in(batch, decoded) == MT_BATCH_PACKETS) {
+		find_in(packet, decoded, &inner, &id);
+		return;
+	}
+	if (!batch->decoded)
+		mt_batch_decode(batch);
+	for (uint32_t i = 0; i < batch->n; i++)
+		find_in(&batch->packets[i], &batch->decode[i], &batch->inner[i], &batch->tunnel_id[i]);
+}
+
 void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
 {
 	size_t place = place_in(batch, decoded);
-	bool has_inner = decoded->inner == MT_INNER_THIS || decoded->inner == MT_INNER_FOUND;
 	struct mt_decoded outer;
+	uint32_t id;
 
-	if (place < MT_BATCH_PACKETS)
-		decode_both(packet, &batch->decode[place], has_inner ? &batch->inner[place] : NULL);
-	else if (decoded->inner == MT_INNER_THIS)
-		decode_both(packet, &outer, decoded);
-	else
+	if (place < MT_BATCH_PACKETS) {
+		bool known = batch->decode[place].inner != MT_INNER_UNKNOWN;
+		mt_decode(packet, &batch->decode[place]);
+		if (known)
+			find_in(packet, &batch->decode[place], &batch->inner[place], &batch->tunnel_id[place]);
+	} else if (decoded->inner == MT_INNER_THIS) {
+		mt_decode(packet, &outer);
+		find_in(packet, &outer, decoded, &id);
+	} else
 		mt_decode(packet, decoded);
 }
 
