@@ -607,7 +607,8 @@ MT_EXPORT void mt_find_inner(struct mt_batch *batch, const struct mt_packet *pac
 /* The innermost packet that outer carries: 1, or 0 if it carries none.  Sets outer->tunnel and outer->inner. */
 MT_EXPORT int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer,
                               struct mt_decoded *inner);
-/* The packet has become shorter: decode again what decoded describes, and the other one of outer and inner. */
+/* The packet has changed: decode again what decoded describes, and the other one of outer and inner.
+ * batch: may be NULL if decoded is not of one. */
 MT_EXPORT void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet,
                                struct mt_decoded *decoded);
 /* What decoded says, for a copy of its packet that lives outside of the batch. */

@@ -89,6 +89,8 @@ _Static_assert(offsetof(struct mt_batch, inner) ==
 /* Which packet of the batch this describes, in decode[] or in inner[]; MT_BATCH_PACKETS: none. */
 static size_t place_in(const struct mt_batch *batch, const struct mt_decoded *d)
 {
+	if (!batch)
+		return MT_BATCH_PACKETS;
 	uintptr_t at = (uintptr_t)d, from = (uintptr_t)batch->decode, to = (uintptr_t)batch->tunnel_id;
 
 	return at < from || at >= to ? MT_BATCH_PACKETS : (at - from) / sizeof *d % MT_BATCH_PACKETS;

@@ -233,7 +233,8 @@ end
 --
 -- Offsets still count from the start of the frame, so `p:u8` and `p:bytes` read the same bytes on both.  What belongs
 -- to the record (ts, caplen, wirelen, source …) is the same.  MPLS and PPPoE in front of the outermost IP header are
--- no tunnels.  It ends with the hook, as the packet does.
+-- no tunnels.  A `moontap.filter` looks at the whole frame, whichever of the two it is given.  It ends with the hook,
+-- as the packet does.
 -- @treturn packet the packet itself if it carries none, or none whose header was captured
 function methods.inner(h)
   local q = check(h)
