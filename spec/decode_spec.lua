@@ -367,6 +367,24 @@ describe("p:inner()", function()
     assert.same({ "60\t4789\t40000\t10.0.0.1\t4789", "52\tvxlan\t10.0.0.1\t4789" }, lines)
   end)
 
+  it("follows p:edit, and can be edited", function()
+    local lines = hook({ vxlan }, [[local q = p:inner()
+      local e = q:edit()
+      e.sport = 77
+      print(q.sport, p:inner().sport, e.sport, p.sport, p:inner().src)
+      p:edit().dport = 4000
+      print(p.tunnel, q.sport, p:inner().sport)
+      p:edit().dport = 8472
+      print(p.tunnel, q.sport)]])
+    assert.same({ "77\t77\t77\t40000\t10.0.0.1", "nil\t40000\t40000", "vxlan\t77" }, lines)
+  end)
+
+  it("has the DNS message of the inner packet", function()
+    local query = "\0\1\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1"
+    local frame = T.ethernet(0x0800, T.ipv4(47, T.gre(0, 0x0800, "", T.ipv4(17, T.udp(53, query)))))
+    assert.same({ "nil\texample.com" }, hook({ frame }, "print(p:dns(), p:inner():dns().name)"))
+  end)
+
   it("is counted by tables as a packet of its own", function()
     t.write("in.pcap", c.pcap { { c.T0, 1, vxlan }, { c.T0, 2, plain }, { c.T0, 3, vxlan } })
     t.write("s.lua", [[local outer = moontap.table { key = "flow", value = { n = "u32" } }

@@ -97,9 +97,9 @@ enum mt_tunnel {
 /* What is known of the packet inside: mt_decoded.inner. */
 enum mt_inner_state {
 	MT_INNER_UNKNOWN, /* nobody has asked */
-	MT_INNER_NONE,
-	MT_INNER_FOUND, /* it is in mt_batch.inner */
-	MT_INNER_THIS   /* this describes an inner packet */
+	MT_INNER_NONE,    /* mt_batch.inner is the packet itself */
+	MT_INNER_FOUND,
+	MT_INNER_THIS /* this describes an inner packet */
 };
 
 /* Where the headers of a packet are, and the few values every script asks for, in host
@@ -139,7 +139,9 @@ struct mt_batch {
 	struct mt_edits *edits; /* what scripts have changed in it (edit.h), or NULL */
 	struct mt_packet packets[MT_BATCH_PACKETS];
 	struct mt_decoded decode[MT_BATCH_PACKETS];
-	struct mt_decoded inner[MT_BATCH_PACKETS]; /* innermost packets, where decode[].inner says so */
+	/* Where decode[].inner is known: the innermost packet, and the number of the outermost tunnel. */
+	struct mt_decoded inner[MT_BATCH_PACKETS];
+	uint32_t tunnel_id[MT_BATCH_PACKETS];
 };
 
 /* What a script may know of a segment (rotate, on_segment_open). */
@@ -598,26 +600,22 @@ enum { MT_ZONE_TEXT = 32 /* bytes of the name of a time zone */ };
 /* How many seconds local time (TZ) is ahead of UTC at a time, and what the zone is called then. */
 MT_EXPORT int32_t mt_local_offset(int64_t seconds, char zone[MT_ZONE_TEXT]);
 
-/* The innermost packet that this one carries; the outer one itself if it carries none.  NULL: outer is not of
- * this batch.  outer may be an inner one already. */
-MT_EXPORT struct mt_decoded *mt_inner(struct mt_batch *batch, const struct mt_packet *packet,
-                                      struct mt_decoded *outer);
-/* The same into memory of the caller: 1, or 0 if outer carries none.  Sets outer->tunnel and outer->inner. */
+/* Find out what is in decoded->tunnel and decoded->inner: for the whole batch if decoded is of it, with
+ * batch->inner and batch->tunnel_id. */
+MT_EXPORT void mt_find_inner(struct mt_batch *batch, const struct mt_packet *packet,
+                             struct mt_decoded *decoded);
+/* The innermost packet that outer carries: 1, or 0 if it carries none.  Sets outer->tunnel and outer->inner. */
 MT_EXPORT int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer,
                               struct mt_decoded *inner);
-/* The packet has become shorter: decode again what decoded describes, and the other one of outer and inner. */
+/* The packet has changed: decode again what decoded describes, and the other one of outer and inner.
+ * batch: may be NULL if decoded is not of one. */
 MT_EXPORT void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet,
                                struct mt_decoded *decoded);
 /* What decoded says, for a copy of its packet that lives outside of the batch. */
 MT_EXPORT void mt_decode_copy(struct mt_batch *batch, const struct mt_packet *packet,
                               const struct mt_decoded *decoded, struct mt_decoded *copy);
-/* The outermost tunnel, enum mt_tunnel.  Fills in decoded->tunnel. */
-MT_EXPORT uint32_t mt_tunnel(struct mt_batch *batch, const struct mt_packet *packet,
-                             struct mt_decoded *decoded);
 /* Number of the outermost tunnel: VNI, TEID, key …; 0 if there is none. */
 MT_EXPORT uint32_t mt_tunnel_id(const struct mt_packet *packet, const struct mt_decoded *decoded);
-/* Captured bytes from the transport header to the end of the IP packet; 0 without transport header. */
-MT_EXPORT uint32_t mt_transport_captured(const struct mt_packet *packet, const struct mt_decoded *decoded);
 /* Place of a fragment as IPv4 writes it: offset in units of 8 bytes, 0x2000: more follow; 0: no fragment. */
 MT_EXPORT uint32_t mt_fragment_place(const struct mt_packet *packet, const struct mt_decoded *decoded);
 /* Identification of an IPv4 packet or of an IPv6 fragment; 0 if there is none. */

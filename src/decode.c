@@ -2,7 +2,7 @@
 /*
  * decode.c - where the headers of a packet are: link layer, IP, transport.
  *
- * Describes the outermost IP packet; tunnels are entered by decode_tunnel.c, on demand.  Called for a whole
+ * Describes the outermost IP packet; tunnels are entered on demand, by decode_inner.c.  Called for a whole
  * batch at the first access to a decoded field, up to 30 million packets a second: TCP and UDP over IPv4
  * without options over plain Ethernet take a short path, everything else goes through the layers one by one.
  * Nothing is trusted: each read is checked against the captured length, and each chain of headers (tags,

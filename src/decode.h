@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * decode.h - what the parts of the decoder share: link layers in decode.c, IP and transport in
- * decode_ip.c, tunnels in decode_tunnel.c, single fields in decode_field.c.  The public functions
- * are in abi.h.
+ * decode_ip.c, tunnels in decode_tunnel.c and decode_inner.c, single fields in decode_field.c.  The
+ * public functions are in abi.h.
  */
 #ifndef MT_DECODE_H
 #define MT_DECODE_H

@@ -2,34 +2,15 @@
 /*
  * decode_field.c - the few fields that take a walk through headers and that hooks ask for rarely.
  *
- * The getters of lua/moontap/packet.lua call these through FFI for fragments, for labels and for
- * headers that were cut; all else they read in place.
+ * The getters of lua/moontap/packet.lua call these through FFI for fragments and for labels; all else
+ * they read in place.
  */
 #include "decode.h"
-
-/* Where the IP packet ends: captured, and inside of the length its header gives. */
-static uint32_t ip_end(const struct mt_packet *packet, const struct mt_decoded *d)
-{
-	const uint8_t *p = packet->data + d->l3_offset;
-	uint32_t len = d->ip_version == 4 ? get16(p + 2) : get16(p + 4);
-
-	if (len && d->ip_version == 6)
-		len += 40;
-	return len && d->l3_offset + len < packet->caplen ? d->l3_offset + len : packet->caplen;
-}
 
 /* All of the IP header's fixed part was captured. */
 static bool has_ip_header(const struct mt_decoded *d)
 {
 	return d->ip_version && d->src_offset != MT_NO_OFFSET;
-}
-
-uint32_t mt_transport_captured(const struct mt_packet *packet, const struct mt_decoded *d)
-{
-	if (d->l4_offset == MT_NO_OFFSET || !has_ip_header(d))
-		return 0;
-	uint32_t end = ip_end(packet, d);
-	return end > d->l4_offset ? end - d->l4_offset : 0;
 }
 
 /* The fragment header of an IPv6 packet that has one, or NULL. */

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * decode_tunnel.c - the packet inside of a packet: GRE, VXLAN, Geneve, GTP and their like.
+ * decode_tunnel.c - headers of tunnels: GRE, VXLAN, Geneve, GTP and their like.
  *
- * Only when a script asks (p:inner(), p.tunnel): once for a packet, some 20 ns for traffic without tunnels
- * and as much again as the outer packet took for each level.  Each step takes the description of a packet,
- * finds the header of a tunnel in it, and describes what that carries with the functions that describe an
- * outer packet, limited to the bytes of the outer payload.  UDP tunnels are known by their ports; whatever
- * else a header says that can be checked is checked, since those ports are used by others too.
+ * Called by decode_inner.c for packets that are not TCP or ICMP, when a script asks for tunnels: some 10 ns
+ * where there is none.  UDP tunnels are known by their ports; whatever else a header says that can be checked
+ * is checked, since those ports are used by others too.
  */
-#include "decode.h"
-
-enum { MAX_TUNNELS = 32 /* around each other */ };
+#include "decode_tunnel.h"
 
 enum {
 	PROTO_IPV4 = 4,
@@ -44,31 +40,18 @@ enum {
 	PORT_VXLAN_LINUX = 8472
 };
 
-/* What a tunnel carries, apart from Ethernet types. */
-enum payload { PAYLOAD_UNKNOWN, PAYLOAD_ETHERNET, PAYLOAD_IP, PAYLOAD_PPP, PAYLOAD_TYPE };
-
-/* A tunnel header on its way from `at` to its payload. */
-struct tunnel {
-	const uint8_t *data; /* of the packet */
-	uint32_t at, end;    /* what is left of the outer payload */
-	uint32_t id;
-	enum mt_tunnel kind;
-	enum payload payload;
-	uint16_t type; /* PAYLOAD_TYPE: an Ethernet type */
-};
-
-static uint32_t left(const struct tunnel *t)
+static uint32_t left(const struct mt_tunnel_header *t)
 {
 	return t->end - t->at;
 }
 
-static const uint8_t *here(const struct tunnel *t)
+static const uint8_t *here(const struct mt_tunnel_header *t)
 {
 	return t->data + t->at;
 }
 
 /* Go on behind n bytes.  False: they were not captured. */
-static bool skip(struct tunnel *t, uint32_t n)
+static bool skip(struct mt_tunnel_header *t, uint32_t n)
 {
 	if (left(t) < n)
 		return false;
@@ -76,50 +59,50 @@ static bool skip(struct tunnel *t, uint32_t n)
 	return true;
 }
 
-static unsigned nibble(const struct tunnel *t)
+static unsigned nibble(const struct mt_tunnel_header *t)
 {
 	return left(t) ? here(t)[0] >> 4 : 0;
 }
 
 /* The payload is an IP packet, if its first byte says so too. */
-static void carries_ip(struct tunnel *t)
+static void carries_ip(struct mt_tunnel_header *t)
 {
 	if (nibble(t) == 4 || nibble(t) == 6)
-		t->payload = PAYLOAD_IP;
+		t->payload = MT_PAYLOAD_IP;
 }
 
 /* Only types that mt_decode_type understands: what else there is can not be shown. */
-static void carries_type(struct tunnel *t, uint16_t type)
+static void carries_type(struct mt_tunnel_header *t, uint16_t type)
 {
 	t->type = type;
 	switch (type) {
 	case GRE_ETHERNET:
-		t->payload = PAYLOAD_ETHERNET;
+		t->payload = MT_PAYLOAD_ETHERNET;
 		break;
 	case GRE_PPP:
-		t->payload = PAYLOAD_PPP;
+		t->payload = MT_PAYLOAD_PPP;
 		break;
 	case MT_TYPE_IPV4:
-		t->payload = nibble(t) == 4 ? PAYLOAD_TYPE : PAYLOAD_UNKNOWN;
+		t->payload = nibble(t) == 4 ? MT_PAYLOAD_TYPE : MT_PAYLOAD_UNKNOWN;
 		break;
 	case MT_TYPE_IPV6:
-		t->payload = nibble(t) == 6 ? PAYLOAD_TYPE : PAYLOAD_UNKNOWN;
+		t->payload = nibble(t) == 6 ? MT_PAYLOAD_TYPE : MT_PAYLOAD_UNKNOWN;
 		break;
 	case MT_TYPE_ARP:
 	case MT_TYPE_MPLS:
 	case MT_TYPE_MPLS_MULTICAST:
 	case MT_TYPE_PPPOE_SESSION:
-		t->payload = left(t) >= 4 ? PAYLOAD_TYPE : PAYLOAD_UNKNOWN;
+		t->payload = left(t) >= 4 ? MT_PAYLOAD_TYPE : MT_PAYLOAD_UNKNOWN;
 		break;
 	default:
-		t->payload = mt_is_vlan(type) && left(t) >= 2 ? PAYLOAD_TYPE : PAYLOAD_UNKNOWN;
+		t->payload = mt_is_vlan(type) && left(t) >= 2 ? MT_PAYLOAD_TYPE : MT_PAYLOAD_UNKNOWN;
 		break;
 	}
 }
 
 /* Could this be an Ethernet header?  A known type, and an IP version that agrees: for where nothing else
  * says so. */
-static bool looks_like_ethernet(const struct tunnel *t, uint32_t offset)
+static bool looks_like_ethernet(const struct mt_tunnel_header *t, uint32_t offset)
 {
 	const uint8_t *p = here(t) + offset;
 
@@ -146,7 +129,7 @@ static bool looks_like_ethernet(const struct tunnel *t, uint32_t offset)
 /* --- GRE and what it carries -------------------------------------------------------------- */
 
 /* draft-foschiano-erspan: type I has no header of its own, types II and III have 8 and 12 bytes. */
-static void erspan(struct tunnel *t, bool sequenced)
+static void erspan(struct mt_tunnel_header *t, bool sequenced)
 {
 	bool third = t->type == GRE_ERSPAN_III || (sequenced && nibble(t) == 2);
 
@@ -162,11 +145,11 @@ static void erspan(struct tunnel *t, bool sequenced)
 			return;
 		}
 	}
-	t->payload = PAYLOAD_ETHERNET;
+	t->payload = MT_PAYLOAD_ETHERNET;
 }
 
 /* The source routes of RFC 1701: address family, offset, length, and as much data. */
-static bool skip_routes(struct tunnel *t)
+static bool skip_routes(struct mt_tunnel_header *t)
 {
 	while (left(t) >= 4) {
 		const uint8_t *p = here(t);
@@ -179,7 +162,7 @@ static bool skip_routes(struct tunnel *t)
 }
 
 /* RFC 2637: a key of payload length and call id; without a sequence number it is no more than an ack. */
-static void pptp(struct tunnel *t, uint16_t flags)
+static void pptp(struct mt_tunnel_header *t, uint16_t flags)
 {
 	const uint8_t *p = here(t);
 
@@ -189,11 +172,11 @@ static void pptp(struct tunnel *t, uint16_t flags)
 	t->id = get16(p + 2);
 	if (get16(p) < left(t))
 		t->end = t->at + get16(p);
-	t->payload = PAYLOAD_PPP;
+	t->payload = MT_PAYLOAD_PPP;
 }
 
 /* RFC 2784 and 2890; the routing bit is of RFC 1701. */
-static bool gre(struct tunnel *t)
+static bool gre(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -229,7 +212,7 @@ static bool gre(struct tunnel *t)
 /* --- in UDP ------------------------------------------------------------------------------- */
 
 /* A next protocol of VXLAN-GPE and NSH. */
-static void carries_next(struct tunnel *t, uint8_t next)
+static void carries_next(struct mt_tunnel_header *t, uint8_t next)
 {
 	switch (next) {
 	case 1:
@@ -239,7 +222,7 @@ static void carries_next(struct tunnel *t, uint8_t next)
 		carries_type(t, MT_TYPE_IPV6);
 		break;
 	case 3:
-		t->payload = PAYLOAD_ETHERNET;
+		t->payload = MT_PAYLOAD_ETHERNET;
 		break;
 	case 5:
 		carries_type(t, MT_TYPE_MPLS);
@@ -250,7 +233,7 @@ static void carries_next(struct tunnel *t, uint8_t next)
 }
 
 /* RFC 8300: the length is in words of 4 bytes. */
-static bool nsh(struct tunnel *t)
+static bool nsh(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -268,7 +251,7 @@ static bool nsh(struct tunnel *t)
 }
 
 /* RFC 7348; the G bit and the policy of Linux do not matter here. */
-static bool vxlan(struct tunnel *t)
+static bool vxlan(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -276,19 +259,19 @@ static bool vxlan(struct tunnel *t)
 		return false;
 	t->kind = MT_TUNNEL_VXLAN;
 	t->id = get32(p + 4) >> 8;
-	t->payload = PAYLOAD_ETHERNET;
+	t->payload = MT_PAYLOAD_ETHERNET;
 	return true;
 }
 
 /* draft-ietf-nvo3-vxlan-gpe: there is a next protocol, with the P bit; some forget to set that. */
-static bool vxlan_gpe(struct tunnel *t)
+static bool vxlan_gpe(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
 	if (!vxlan(t))
 		return false;
 	if (p[0] & 0x04 || p[3]) {
-		t->payload = PAYLOAD_UNKNOWN;
+		t->payload = MT_PAYLOAD_UNKNOWN;
 		if (p[3] == 4)
 			nsh(t);
 		else
@@ -298,7 +281,7 @@ static bool vxlan_gpe(struct tunnel *t)
 }
 
 /* RFC 8926 */
-static bool geneve(struct tunnel *t)
+static bool geneve(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -314,7 +297,7 @@ static bool geneve(struct tunnel *t)
 enum { GTP_G_PDU = 255 };
 
 /* The extension headers of GTP version 1, the first of type next.  3GPP TS 29.281, 5.2. */
-static bool skip_gtp_extensions(struct tunnel *t, uint8_t next)
+static bool skip_gtp_extensions(struct mt_tunnel_header *t, uint8_t next)
 {
 	while (next) {
 		uint32_t size = left(t) ? here(t)[0] * 4u : 0;
@@ -325,7 +308,7 @@ static bool skip_gtp_extensions(struct tunnel *t, uint8_t next)
 	return true;
 }
 
-static bool gtp(struct tunnel *t)
+static bool gtp(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -341,7 +324,7 @@ static bool gtp(struct tunnel *t)
 
 /* 3GPP TS 09.60: 20 bytes, with a flow label; the tunnel is the last 8 of them, of which the lower half is
  * kept. */
-static bool gtp_v0(struct tunnel *t)
+static bool gtp_v0(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -354,11 +337,11 @@ static bool gtp_v0(struct tunnel *t)
 }
 
 /* RFC 2661, data messages */
-static bool l2tp(struct tunnel *t)
+static bool l2tp(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
-	if (!skip(t, 6) || p[0] & 0x80 || (p[1] & 15) != 2)
+	if (!skip(t, 6) || (get16(p) & 0xb4ff) != 2) /* no control message, reserved bits, version */
 		return false;
 	if (p[0] & 0x40 && !skip(t, 2)) /* length */
 		return false;
@@ -368,12 +351,12 @@ static bool l2tp(struct tunnel *t)
 		return true;
 	if (p[0] & 0x02 && (!skip(t, 2) || !skip(t, get16(here(t) - 2))))
 		return true;
-	t->payload = PAYLOAD_PPP;
+	t->payload = MT_PAYLOAD_PPP;
 	return true;
 }
 
 /* RFC 4380, 5.1.1: authentication, origin, then IPv6; its length must fit into the UDP datagram. */
-static bool teredo(struct tunnel *t)
+static bool teredo(struct mt_tunnel_header *t)
 {
 	uint32_t udp_end = t->at + get16(here(t) - 4) - 8u;
 
@@ -384,12 +367,12 @@ static bool teredo(struct tunnel *t)
 	if (nibble(t) != 6 || left(t) < 40 || t->at + 40 + get16(here(t) + 4) > udp_end)
 		return false;
 	t->kind = MT_TUNNEL_TEREDO;
-	t->payload = PAYLOAD_IP;
+	t->payload = MT_PAYLOAD_IP;
 	return true;
 }
 
 /* RFC 9300, 5.1 */
-static bool lisp(struct tunnel *t)
+static bool lisp(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -397,12 +380,12 @@ static bool lisp(struct tunnel *t)
 		return false;
 	t->kind = MT_TUNNEL_LISP;
 	t->id = p[0] & 0x08 ? get32(p + 4) >> 8 : 0; /* the instance */
-	t->payload = PAYLOAD_IP;
+	t->payload = MT_PAYLOAD_IP;
 	return true;
 }
 
 /* RFC 7510, and RFC 4023 with an IP protocol of its own */
-static bool mpls(struct tunnel *t)
+static bool mpls(struct mt_tunnel_header *t)
 {
 	if (left(t) < 4)
 		return false;
@@ -412,7 +395,7 @@ static bool mpls(struct tunnel *t)
 	return true;
 }
 
-static bool udp_to(struct tunnel *t, uint16_t port)
+static bool udp_to(struct mt_tunnel_header *t, uint16_t port)
 {
 	switch (port) {
 	case PORT_VXLAN:
@@ -441,35 +424,35 @@ static bool udp_to(struct tunnel *t, uint16_t port)
 
 /* Answers come from the port of some tunnels; but the source port of most tells flows apart, and may be any.
  * So what is inside must look right. */
-static bool udp_from(struct tunnel *t, uint16_t port)
+static bool udp_from(struct mt_tunnel_header *t, uint16_t port)
 {
-	return udp_to(t, port) && t->payload != PAYLOAD_UNKNOWN &&
-	       (t->payload != PAYLOAD_ETHERNET || looks_like_ethernet(t, 0));
+	return udp_to(t, port) && t->payload != MT_PAYLOAD_UNKNOWN &&
+	       (t->payload != MT_PAYLOAD_ETHERNET || looks_like_ethernet(t, 0));
 }
 
 /* --- in IP, MPLS and Ethernet --------------------------------------------------------------- */
 
-static bool ip_in_ip(struct tunnel *t, unsigned version)
+static bool ip_in_ip(struct mt_tunnel_header *t, unsigned version)
 {
 	if (nibble(t) != version)
 		return false;
 	t->kind = MT_TUNNEL_IPIP;
-	t->payload = PAYLOAD_IP;
+	t->payload = MT_PAYLOAD_IP;
 	return true;
 }
 
 /* RFC 3378: 4 bits of version, 12 of zero */
-static bool etherip(struct tunnel *t)
+static bool etherip(struct mt_tunnel_header *t)
 {
 	if (!skip(t, 2) || get16(here(t) - 2) != 0x3000)
 		return false;
 	t->kind = MT_TUNNEL_ETHERIP;
-	t->payload = PAYLOAD_ETHERNET;
+	t->payload = MT_PAYLOAD_ETHERNET;
 	return true;
 }
 
 /* An authentication header in IPv4 (in IPv6 it is an extension header) that protects a whole packet. */
-static bool authenticated(struct tunnel *t)
+static bool authenticated(struct mt_tunnel_header *t)
 {
 	const uint8_t *p = here(t);
 
@@ -478,9 +461,9 @@ static bool authenticated(struct tunnel *t)
 	return p[0] == PROTO_IPV4 ? ip_in_ip(t, 4) : p[0] == PROTO_IPV6 && ip_in_ip(t, 6);
 }
 
-static bool udp(struct tunnel *t, const struct mt_decoded *d)
+static bool udp(struct mt_tunnel_header *t, const struct mt_decoded *d)
 {
-	struct tunnel start = *t;
+	struct mt_tunnel_header start = *t;
 
 	if (udp_to(t, d->dport))
 		return true;
@@ -488,7 +471,7 @@ static bool udp(struct tunnel *t, const struct mt_decoded *d)
 	return udp_from(t, d->sport);
 }
 
-static bool in_ip(struct tunnel *t, const struct mt_decoded *d)
+static bool in_ip(struct mt_tunnel_header *t, const struct mt_decoded *d)
 {
 	switch (d->proto) {
 	case MT_PROTO_UDP:
@@ -505,7 +488,7 @@ static bool in_ip(struct tunnel *t, const struct mt_decoded *d)
 		return etherip(t);
 	case PROTO_ETHERNET:
 		t->kind = MT_TUNNEL_ETHERIP;
-		t->payload = PAYLOAD_ETHERNET;
+		t->payload = MT_PAYLOAD_ETHERNET;
 		return true;
 	case PROTO_MPLS:
 		return mpls(t);
@@ -515,7 +498,7 @@ static bool in_ip(struct tunnel *t, const struct mt_decoded *d)
 }
 
 /* RFC 4448: Ethernet behind the last label, with a control word of 4 bytes or without. */
-static bool pseudowire(struct tunnel *t)
+static bool pseudowire(struct mt_tunnel_header *t)
 {
 	uint32_t label = get32(here(t));
 
@@ -531,23 +514,23 @@ static bool pseudowire(struct tunnel *t)
 	skip(t, control);
 	t->kind = MT_TUNNEL_PSEUDOWIRE;
 	t->id = label >> 12;
-	t->payload = PAYLOAD_ETHERNET;
+	t->payload = MT_PAYLOAD_ETHERNET;
 	return true;
 }
 
 /* IEEE 802.1ah: the rest of a 6-byte tag, whose last 3 bytes are the service, then the customer's frame. */
-static bool pbb(struct tunnel *t)
+static bool pbb(struct mt_tunnel_header *t)
 {
 	if (!skip(t, 4))
 		return false;
 	t->kind = MT_TUNNEL_PBB;
 	t->id = get32(here(t) - 4) & 0xffffff;
-	t->payload = PAYLOAD_ETHERNET;
+	t->payload = MT_PAYLOAD_ETHERNET;
 	return true;
 }
 
 /* Below any IP header. */
-static bool in_link(struct tunnel *t, const struct mt_decoded *d)
+static bool in_link(struct mt_tunnel_header *t, const struct mt_decoded *d)
 {
 	switch (d->ethertype) {
 	case MT_TYPE_MPLS:
@@ -562,11 +545,10 @@ static bool in_link(struct tunnel *t, const struct mt_decoded *d)
 	}
 }
 
-/* The header of a tunnel in the packet that d describes.  limit: where its frame ends. */
-static bool find_tunnel(const struct mt_packet *packet, uint32_t limit, const struct mt_decoded *d,
-                        struct tunnel *t)
+bool mt_tunnel_find(const struct mt_packet *packet, uint32_t limit, const struct mt_decoded *d,
+                    struct mt_tunnel_header *t)
 {
-	*t = (struct tunnel){.data = packet->data, .end = limit};
+	*t = (struct mt_tunnel_header){.data = packet->data, .end = limit};
 	if (!d->ip_version) {
 		t->at = d->l3_offset;
 		return d->l3_offset != MT_NO_OFFSET && d->l3_offset < limit && in_link(t, d);
@@ -576,132 +558,4 @@ static bool find_tunnel(const struct mt_packet *packet, uint32_t limit, const st
 	t->at = d->payload_offset;
 	t->end = d->payload_offset + d->payload_len;
 	return in_ip(t, d);
-}
-
-/* Describe what the tunnel carries.  False: no header of it is known. */
-static bool decode_payload(const struct tunnel *t, struct mt_decoded *d)
-{
-	struct mt_frame f = {t->data, t->end, d};
-	uint32_t at = t->at;
-
-	*d = mt_nothing_decoded;
-	d->inner = MT_INNER_THIS;
-	switch (t->payload) {
-	case PAYLOAD_ETHERNET:
-		if (has(&f, at, MT_ETHERNET_HEADER))
-			mt_decode_ethernet(&f, at);
-		break;
-	case PAYLOAD_IP:
-		mt_decode_ip(&f, at);
-		break;
-	case PAYLOAD_PPP:
-		if (has(&f, at, 2) && f.data[at] == 0xff && f.data[at + 1] == 3)
-			at += 2;
-		mt_decode_ppp_protocol(&f, at);
-		break;
-	case PAYLOAD_TYPE:
-		mt_decode_type(&f, at, t->type);
-		break;
-	default:
-		break;
-	}
-	return d->l2_offset != MT_NO_OFFSET || d->l3_offset != MT_NO_OFFSET || d->bits & MT_HAS_VLAN;
-}
-
-int mt_decode_inner(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner)
-{
-	struct mt_decoded *at = outer;
-	struct mt_decoded next;
-	struct tunnel t;
-	uint32_t limit = packet->caplen;
-
-	for (unsigned i = 0; i < MAX_TUNNELS && find_tunnel(packet, limit, at, &t); i++) {
-		at->tunnel = (uint8_t)t.kind;
-		if (!decode_payload(&t, &next))
-			break;
-		*inner = next;
-		at = inner;
-		limit = t.end;
-	}
-	if (outer->inner != MT_INNER_THIS)
-		outer->inner = at == inner ? MT_INNER_FOUND : MT_INNER_NONE;
-	return at == inner;
-}
-
-uint32_t mt_tunnel_id(const struct mt_packet *packet, const struct mt_decoded *decoded)
-{
-	struct tunnel t;
-
-	return find_tunnel(packet, packet->caplen, decoded, &t) ? t.id : 0;
-}
-
-/* --- in a batch ------------------------------------------------------------------------------- */
-
-/* Which packet of the batch this describes, in decode[] or in inner[]; MT_BATCH_PACKETS: none. */
-static size_t place_in(const struct mt_batch *batch, const struct mt_decoded *d)
-{
-	uintptr_t at = (uintptr_t)d, from = (uintptr_t)batch->decode,
-	          to = (uintptr_t)(batch->inner + MT_BATCH_PACKETS);
-
-	return at < from || at >= to ? MT_BATCH_PACKETS : (at - from) / sizeof *d % MT_BATCH_PACKETS;
-}
-_Static_assert(offsetof(struct mt_batch, inner) ==
-                       offsetof(struct mt_batch, decode) + sizeof((struct mt_batch *)0)->decode,
-               "inner[] follows decode[]");
-
-struct mt_decoded *mt_inner(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *outer)
-{
-	size_t place = place_in(batch, outer);
-
-	if (place == MT_BATCH_PACKETS)
-		return NULL;
-	if (!batch->decoded)
-		mt_batch_decode(batch);
-	if (outer->inner == MT_INNER_UNKNOWN)
-		mt_decode_inner(packet, outer, &batch->inner[place]);
-	return outer->inner == MT_INNER_FOUND ? &batch->inner[place] : outer;
-}
-
-uint32_t mt_tunnel(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
-{
-	struct mt_decoded inner;
-
-	if (decoded->inner == MT_INNER_UNKNOWN && !mt_inner(batch, packet, decoded))
-		mt_decode_inner(packet, decoded, &inner);
-	return decoded->tunnel;
-}
-
-/* Outer packet and inner one, if inner is to be had; without one it describes the outer packet. */
-static void decode_both(const struct mt_packet *packet, struct mt_decoded *outer, struct mt_decoded *inner)
-{
-	mt_decode(packet, outer);
-	if (inner && !mt_decode_inner(packet, outer, inner)) {
-		*inner = *outer;
-		inner->inner = MT_INNER_THIS;
-	}
-}
-
-void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
-{
-	size_t place = place_in(batch, decoded);
-	bool has_inner = decoded->inner == MT_INNER_THIS || decoded->inner == MT_INNER_FOUND;
-	struct mt_decoded outer;
-
-	if (place < MT_BATCH_PACKETS)
-		decode_both(packet, &batch->decode[place], has_inner ? &batch->inner[place] : NULL);
-	else if (decoded->inner == MT_INNER_THIS)
-		decode_both(packet, &outer, decoded);
-	else
-		mt_decode(packet, decoded);
-}
-
-void mt_decode_copy(struct mt_batch *batch, const struct mt_packet *packet, const struct mt_decoded *decoded,
-                    struct mt_decoded *copy)
-{
-	if (!batch->decoded && place_in(batch, decoded) < MT_BATCH_PACKETS)
-		mt_decode(packet, copy);
-	else
-		*copy = *decoded;
-	if (copy->inner != MT_INNER_THIS)
-		copy->inner = MT_INNER_UNKNOWN;
 }

@@ -30,6 +30,7 @@ struct block {
 struct mt_edits {
 	struct mt_edit_pool *pool;
 	struct mt_edits *next;                  /* in the pool */
+	struct mt_batch *batch;                 /* whose they are */
 	struct block *blocks;                   /* the first one takes what is asked for next */
 	struct block *spare;                    /* empty ones */
 	unsigned features;                      /* of any packet */
@@ -204,6 +205,7 @@ struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet)
 	struct mt_batch *batch = st->batch;
 	if (!batch->edits && !(batch->edits = take_edits(st->edit_pool)))
 		return NULL;
+	batch->edits->batch = batch;
 	size_t i = (size_t)(packet - batch->packets);
 	struct mt_edit *last = batch->edits->last[i];
 	if (in_hook(last, st))
@@ -258,7 +260,7 @@ void mt_edit_undo(struct mt_hook_state *st)
 		restore(e);
 		batch->edits->last[i] = e->earlier;
 		if (batch->decoded)
-			mt_decode(e->packet, e->decoded);
+			mt_decode_again(batch, e->packet, e->decoded);
 	}
 }
 
@@ -346,9 +348,9 @@ void mt_edit_free(struct mt_edit *e)
 
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded)
 {
-	mt_decode(e->packet, e->decoded);
-	if (decoded != e->decoded)
-		mt_decode(e->packet, decoded);
+	mt_decode_again(e->edits ? e->edits->batch : NULL, e->packet, e->decoded);
+	if (decoded != e->decoded && !e->edits)
+		mt_decode_again(NULL, e->packet, decoded);
 }
 
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)

@@ -28,7 +28,7 @@ local NETWORK = DECODE .. [[
 local function transport(bit, bytes)
   return DECODE .. ([[
       if band(d.bits, %d) == 0 or d.l4_offset == 0xffff
-        or (d.payload_offset == 0xffff and C.mt_transport_captured(q, d) < %d) then return 0 end
+        or (d.payload_offset == 0xffff and captured(q, d) < %d) then return 0 end
       local b = q.data + d.l4_offset
 ]]):format(bit, bytes)
 end
@@ -350,11 +350,16 @@ local M = {
     text = 'the outermost tunnel that the packet is in: "ipip", "gre", "pptp", "erspan", "etherip", "vxlan", "geneve", '
       .. '"gtp", "l2tp", "teredo", "lisp", "mpls" (in IP or UDP), "nsh", "pbb", "pseudowire" (Ethernet in MPLS)',
     body = DECODE .. [[
-      return M.tunnels[C.mt_tunnel(state.batch, q, d)] ]] },
+      if d.inner == 0 then C.mt_find_inner(state.batch, q, d) end
+      return M.tunnels[d.tunnel] ]] },
   { name = "tunnel_id", type = "integer", absent = "0",
     text = "number of the outermost tunnel: VXLAN and Geneve VNI, GTP TEID, GRE key, PPTP call, ERSPAN session, "
       .. "L2TP tunnel * 65536 + session, LISP instance, NSH service path, PBB service, MPLS label",
-    body = DECODE .. "return (C.mt_tunnel_id(q, d))" },
+    body = DECODE .. [[
+      if d.inner == 0 then C.mt_find_inner(state.batch, q, d) end
+      local i = d - state.batch.decode
+      if i >= 0 and i < 1024 then return state.batch.tunnel_id[i] end
+      return (C.mt_tunnel_id(q, d))]] },
 }
 
 return M

@@ -25,6 +25,7 @@ local handle_t = ffi.typeof "struct mt_packet_handle"
 local copy_t -- below
 local band = bit.band
 local from_bytes = address.from_bytes
+local BATCH = C.MT_BATCH_PACKETS -- a power of 2
 
 local state -- struct mt_hook_state *, set once by M.attach
 
@@ -32,12 +33,30 @@ local function stale()
   error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 4)
 end
 
+-- Bytes from the transport header to the end of what was captured of the IP packet, for a header that was cut or
+-- is wrong.  In Lua: a call of C would keep LuaJIT from leaving the handle out of memory.
+local function captured(q, d)
+  local b = q.data + d.l3_offset
+  local len = b[2] * 256 + b[3]
+  if d.ip_version == 6 then
+    len = b[4] * 256 + b[5]
+    if len ~= 0 then
+      len = len + 40
+    end
+  end
+  local stop = d.l3_offset + len
+  if len == 0 or stop > q.caplen then
+    stop = q.caplen
+  end
+  return stop - d.l4_offset
+end
+
 -- Getters are generated from moontap.fields, so that each is one straight function with the check in it.
 -- The state is an upvalue that never changes: LuaJIT makes a constant of it, sees that the generation it
 -- compares is the one the loop has just stored, and leaves the check out.
 local function getter(body)
   local text = ([[
-    local state, C, stale, band, rshift, from_bytes, mac, ffi_string, M = ...
+    local state, C, stale, band, rshift, captured, from_bytes, mac, ffi_string, M = ...
     return function(h)
       if h._generation ~= state.generation then stale() end
       local q = h._packet
@@ -214,15 +233,20 @@ end
 --
 -- Offsets still count from the start of the frame, so `p:u8` and `p:bytes` read the same bytes on both.  What belongs
 -- to the record (ts, caplen, wirelen, source …) is the same.  MPLS and PPPoE in front of the outermost IP header are
--- no tunnels.  It ends with the hook, as the packet does.
+-- no tunnels.  A `moontap.filter` looks at the whole frame, whichever of the two it is given.  It ends with the hook,
+-- as the packet does.
 -- @treturn packet the packet itself if it carries none, or none whose header was captured
 function methods.inner(h)
   local q = check(h)
-  local d = C.mt_inner(state.batch, q, h._decoded)
-  if d == nil then
+  local batch, d, generation = state.batch, h._decoded, h._generation
+  if batch.decoded == 0 or d.inner == 0 then
+    C.mt_find_inner(batch, q, d)
+  end
+  local i = d - batch.decode
+  if not (i >= 0 and i < 2 * BATCH) then
     return (inner_copy(h))
   end
-  return (handle_t(q, d, h._generation))
+  return (handle_t(q, batch.inner + band(i, BATCH - 1), generation)) -- the inner one of an inner one is itself
 end
 
 --- Keep only the first len captured bytes; wirelen stays.
@@ -372,8 +396,8 @@ ffi.metatype(copy_t, {
 function M.attach(hook_state)
   state = hook_state
   for _, field in ipairs(fields) do
-    getters[field.name] = getter(field.body)(hook_state, C, stale, band, bit.rshift, from_bytes, mac.from_bytes,
-      ffi.string, M)
+    getters[field.name] = getter(field.body)(hook_state, C, stale, band, bit.rshift, captured, from_bytes,
+      mac.from_bytes, ffi.string, M)
   end
 end
 
@@ -383,12 +407,14 @@ function M.state()
 end
 
 -- Looked up once: a first lookup inside of a trace would end it.
-for _, name in ipairs { "mt_batch_decode", "mt_flow_hash", "mt_inner", "mt_tunnel", "mt_tunnel_id", "mt_mpls_label",
-  "mt_fragment_id", "mt_fragment_place", "mt_transport_captured", "mt_decode_again" } do
+for _, name in ipairs { "mt_batch_decode", "mt_flow_hash", "mt_find_inner", "mt_tunnel_id", "mt_mpls_label",
+  "mt_fragment_id", "mt_fragment_place", "mt_decode_again" } do
   assert(C[name])
 end
 
 M.handle = handle_t
+
+--- Every field in the order of the guide: name, type, text, unit, absent, needs; see moontap.fields.
 M.field_docs = fields
 M.fields = getters
 M.methods = methods
