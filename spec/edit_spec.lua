@@ -2,6 +2,7 @@
 -- p:edit() and p:comment(): judged by tshark, which verifies every checksum it can.
 local t = require("support.moontap")
 local c = require("support.capture")
+local T = require("support.tunnels")
 
 local CHECK = "-o sctp.checksum:CRC-32C -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE"
 local STATUS = { "ip", "tcp", "udp", "icmp", "icmpv6", "sctp", "igmp", "dccp" }
@@ -102,15 +103,18 @@ describe("p:edit", function()
       write_packet("\2\0\0\0\0\2\2\0\0\0\0\1\x86\xdd" .. hex("60000000 0012 3c 40") .. hex(("20010db8" .. ("0"):rep(24)):rep(2))
         .. hex("11 00 01 04 00000000") .. hex("03e8 07d0 000a 0000") .. "hi")
       edit([[e.src, e.dst, e.ttl, e.dscp, e.ecn = "2001:db8::1", "2001:db8::2", 5, 10, 2
+        e.flow_label = 0xabcde
         assert(e:fix_checksums())]], "-o out.pcap in.pcap")
-      assert.same({ "2001:db8::1 2001:db8::2 5 10 2 1" }, fields("out.pcap",
-        { "ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.tclass.dscp", "ipv6.tclass.ecn", "udp.checksum.status" }))
+      assert.same({ "2001:db8::1 2001:db8::2 5 10 2 1 0x0abcde" }, fields("out.pcap",
+        { "ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.tclass.dscp", "ipv6.tclass.ecn", "udp.checksum.status", "ipv6.flow" }))
       edit("e.proto = 59", "--overwrite -o out.pcap in.pcap")
       assert.same({ "59" }, t.field("out.pcap", "ipv6.dstopts.nxt"))
     end)
 
     it("of ICMP, and the protocol", function()
       write_packet(ipv4(1, "\8\0\0\0\0\1\0\1ping"))
+      edit("e.icmp_id, e.icmp_seq = 500, 600 assert(e:fix_checksums())", "-o echo.pcap in.pcap")
+      assert.same({ "500 600 1" }, fields("echo.pcap", { "icmp.ident", "icmp.seq", "icmp.checksum.status" }))
       edit("e.icmp_type, e.icmp_code = 3, 1 e.ttl = 1 assert(e:fix_checksums())", "-o out.pcap in.pcap")
       assert.same({ "3 1 1 1" }, fields("out.pcap", { "icmp.type", "icmp.code", "icmp.checksum.status", "ip.checksum.status" }))
       edit("e.proto = 253", "--overwrite -o out.pcap in.pcap")
@@ -119,8 +123,9 @@ describe("p:edit", function()
 
     it("vlan and ethertype, behind any number of tags", function()
       t.write("in.pcap", c.pcap { { c.T0, 0, c.udp { vlans = { 100 } } }, { c.T0, 1, c.udp { vlans = { 300, 200 } } } })
-      edit("e.vlan = 42 e.ethertype = 0x88b5", "-o out.pcap in.pcap")
-      assert.same({ " 42 0x88b5", "42 200 0x88b5" }, fields("out.pcap", { "ieee8021ad.id", "vlan.id", "vlan.etype" }))
+      edit("e.vlan = 42 e.vlan_priority = 5 e.ethertype = 0x88b5", "-o out.pcap in.pcap")
+      assert.same({ "  42 5 0x88b5", "42 5 200 0 0x88b5" }, fields("out.pcap",
+        { "ieee8021ad.id", "ieee8021ad.priority", "vlan.id", "vlan.priority", "vlan.etype" }))
       edit("e.ethertype = 0x88b6", "-o plain.pcap f/web.pcap")
       assert.equal("0x88b6", t.field("plain.pcap", "eth.type")[1])
     end)
@@ -504,6 +509,7 @@ describe("p:edit", function()
       refused("e.tcp_seq = 1", "tcp_seq: this packet has none")
       refused("e.icmp_type = 1", "icmp_type: this packet has none")
       refused("e.vlan = 1", "vlan: this packet has none")
+      refused("e.flow_label = 1", "flow_label: this packet has none")
       refused("e:pop_vlan()", "pop_vlan: this packet has none")
       refused("e.src = '2001:db8::1'", "src: 2001:db8::1 is no address for an IPv4 packet")
       refused("e.src = 'localhost'", "src: 'localhost' is no IP address")
@@ -567,6 +573,63 @@ describe("p:edit", function()
       on_stop = function() collectgarbage() print(first.sport, first.src, #first:bytes()) end }]], "-o out.pcap in.pcap")
     assert.equal("1000\t1000\t7\t9\t3\t1\t3000\t3\n7\t10.0.0.1\t3046\n", r.out)
     t.run("cmp out.pcap in.pcap")
+  end)
+
+  it("of a copy: what was read from it stays readable while it grows", function()
+    local r = script([[return { on_packet = function(p)
+      local e = p:copy():edit()
+      local d = e:dns()
+      for i = 1, 12 do e:insert(e.caplen, ("x"):rep(5000)) end
+      print(d.name, p:copy():edit():dns().name == d.name)
+      collectgarbage()
+    end }]], "-c 1 f/web.pcap")
+    assert.is_truthy(r.out:find("^%S+%.%S*\ttrue\n$"), r.out)
+  end)
+
+  describe("in tunnels", function()
+    local inside = T.ipv4(6, T.tcp { sport = 99, inside = "GET" }, { src = "\192\168\7\1" })
+    local frame = T.ethernet(0x0800, T.ipv4(17, T.udp(4789, T.vxlan(5, T.inner_ethernet(0x0800, inside)))))
+
+    it("p:inner():edit() sets the inner packet's fields, and repairs both", function()
+      write_packet(frame)
+      local r = edit([[local i = p:inner():edit()
+        e.ttl, i.ttl, i.src, i.sport = 44, 33, "192.0.2.9", 98
+        e.eth_src, i.eth_src = "02:00:00:00:00:0e", p.eth_dst
+        e:set_u16(40, 1) -- let the outer UDP have a checksum
+        print(i:fix_checksums())
+        print(e.ttl, e.src == p.src, p:inner().src, p:inner().sport, i.sport, e.sport, i.eth_src == p.eth_dst)]], "-o out.pcap in.pcap")
+      local sport = t.field("in.pcap", "udp.srcport")[1]
+      assert.equal(("true\n44\ttrue\t192.0.2.9\t98\t98\t%s\ttrue\n"):format(sport), r.out)
+      assert.same({ "44,33 1,1 1 1 98" }, fields("out.pcap", { "ip.ttl", "ip.checksum.status", "udp.checksum.status", "tcp.checksum.status",
+        "tcp.srcport" }))
+      assert.equal("192.0.2.9", t.field("out.pcap", "ip.src")[1]:match(",(.*)"))
+    end)
+
+    it("follows inner changes in a packet that was cut", function()
+      write_packet(frame)
+      edit("e:set_u16(40, 1) p:inner():edit():fix_checksums()", "-o right.pcap in.pcap")
+      local body = [[local i = p:inner():edit() i.dst, i.dport = "192.0.2.77", 1234 i:fix_checksums()]]
+      edit(body, "-o whole.pcap right.pcap")
+      t.run(("editcap -F pcap -s %d right.pcap cut.in.pcap"):format(#frame - 3))
+      edit(body, "-o cut.pcap cut.in.pcap")
+      assert.same({}, wrong_checksums("whole.pcap"))
+      local list = { "ip.checksum", "udp.checksum", "tcp.checksum" }
+      assert.same(fields("whole.pcap", list), fields("cut.pcap", list))
+    end)
+
+    it("the length of an inner packet stays, the outer one can be taken off", function()
+      write_packet(frame)
+      t.write("s.lua", "return { on_packet = function(p)\np:inner():edit():set_payload('x') end }")
+      t.refuses("moontap -l ./s.lua in.pcap", 4, "s.lua:2: set_payload: a packet in a tunnel keeps its length")
+      edit([[e:remove(0, p:inner().l3_offset - 14) assert(p.src == "192.168.7.1" and p.tunnel == nil)]], "-o out.pcap in.pcap")
+      assert.same({ "192.168.7.1 99" }, fields("out.pcap", { "ip.src", "tcp.srcport" }))
+    end)
+
+    it("a copy of an inner packet is edited as one", function()
+      write_packet(frame)
+      local r = edit([[local i = p:inner():copy():edit() i.sport = 7 i.src = "10.9.9.9" print(i.sport, i.src, i:fix_checksums())]], "in.pcap")
+      assert.equal("7\t10.9.9.9\ttrue\n", r.out)
+    end)
   end)
 
   it("takes memory for a batch, not for the run", function()

@@ -725,7 +725,7 @@ MT_EXPORT int32_t mt_tls_host_match(const uint8_t *host, uint32_t len, const cha
 /* A packet that a script edits (edit.h). */
 struct mt_edit {
 	struct mt_packet *packet;   /* in its batch, or of a copy; its data may be written */
-	struct mt_decoded *decoded; /* of the whole packet */
+	struct mt_decoded *decoded; /* of the outer packet; of a copy: what its fields are of */
 	struct mt_edits *edits;     /* of the batch; NULL: of a copy */
 	struct mt_edit *earlier;    /* of the same packet, by a hook before; or NULL */
 	double generation;          /* the hook that edits: */
@@ -747,7 +747,8 @@ enum mt_edit_result {
 	MT_EDIT_CAPLEN,  /* longer than MT_MAX_CAPLEN */
 	MT_EDIT_LENGTH,  /* more than a length field of a header can say */
 	MT_EDIT_LINK,    /* not with this link type */
-	MT_EDIT_TEXT,    /* no such thing as this text */
+	MT_EDIT_TEXT,    /* not UTF-8 */
+	MT_EDIT_INNER,   /* not to a packet in a tunnel */
 	MT_EDIT_OPTIONS, /* more options than a packet can have */
 	MT_EDIT_COPY,    /* not on a copy, which is not written */
 	MT_EDIT_CUT,     /* checksums: its header was not captured whole */
@@ -770,7 +771,11 @@ enum mt_edit_field {
 	MT_EDIT_TCP_WINDOW,
 	MT_EDIT_ICMP_TYPE,
 	MT_EDIT_ICMP_CODE,
+	MT_EDIT_ICMP_ID,
+	MT_EDIT_ICMP_SEQ,
+	MT_EDIT_FLOW_LABEL,
 	MT_EDIT_VLAN,
+	MT_EDIT_VLAN_PRIORITY,
 	MT_EDIT_ETHERTYPE,
 	MT_EDIT_WIRELEN
 };
@@ -778,7 +783,8 @@ enum mt_edit_field {
 /* Edit a packet of the batch in hand; the same again within one hook.  NULL: no memory. */
 MT_EXPORT struct mt_edit *mt_edit_begin(struct mt_hook_state *st, struct mt_packet *packet);
 /* A copy of a packet to be edited, that belongs to nobody else.  NULL: no memory. */
-MT_EXPORT struct mt_edit *mt_edit_copy(const struct mt_packet *packet);
+MT_EXPORT struct mt_edit *mt_edit_copy(struct mt_batch *batch, const struct mt_packet *packet,
+                                       const struct mt_decoded *decoded);
 MT_EXPORT void mt_edit_free(struct mt_edit *e);
 /* The hook in hand failed: every packet that it has edited becomes what it was. */
 MT_EXPORT void mt_edit_undo(struct mt_hook_state *st);
@@ -790,8 +796,9 @@ MT_EXPORT int64_t mt_edit_time(const struct mt_batch *batch, uint32_t i);
 MT_EXPORT int32_t mt_edit_set(struct mt_edit *e, struct mt_decoded *decoded, uint32_t field, double value);
 MT_EXPORT int32_t mt_edit_set_address(struct mt_edit *e, struct mt_decoded *decoded, uint32_t is_dst,
                                       uint64_t high, uint64_t low, uint32_t len);
-/* text: "02:00:00:00:00:01", with colons or hyphens. */
-MT_EXPORT int32_t mt_edit_set_mac(struct mt_edit *e, uint32_t is_dst, const char *text, size_t len);
+/* mac: the first six bytes in memory. */
+MT_EXPORT int32_t mt_edit_set_mac(struct mt_edit *e, const struct mt_decoded *decoded, uint32_t is_dst,
+                                  uint64_t mac);
 MT_EXPORT int32_t mt_edit_set_time(struct mt_edit *e, int64_t ts_ns);
 MT_EXPORT int32_t mt_edit_put(struct mt_edit *e, struct mt_decoded *decoded, double off, double value,
                               uint32_t bytes);

@@ -29,8 +29,8 @@ struct block {
 /* The edits of one batch. */
 struct mt_edits {
 	struct mt_edit_pool *pool;
+	struct mt_batch *batch;
 	struct mt_edits *next;                  /* in the pool */
-	struct mt_batch *batch;                 /* whose they are */
 	struct block *blocks;                   /* the first one takes what is asked for next */
 	struct block *spare;                    /* empty ones */
 	unsigned features;                      /* of any packet */
@@ -171,23 +171,41 @@ void *mt_edit_alloc(struct mt_edits *edits, size_t n)
 	return p;
 }
 
-/* Memory for the bytes of a packet; that of a copy is freed by mt_edit_free. */
-static uint8_t *alloc_data(struct mt_edit *e, uint32_t room)
+/* Bytes that a copy had before it grew: what a script reads of it may point there until its hook ends. */
+struct outgrown {
+	struct outgrown *next;
+	uint8_t data[];
+};
+
+/* An edit, and the packet that it edits. */
+struct copy {
+	struct mt_edit edit; /* the first member */
+	struct mt_packet packet;
+	struct mt_decoded decoded;
+	struct outgrown *buffers; /* the first one is in use */
+	uint8_t original[];       /* edit.before.data */
+};
+
+static uint8_t *copy_alloc(struct mt_edit *e, size_t n)
 {
-	size_t size = (size_t)room + MT_DATA_SLACK;
-	return e->edits ? mt_edit_alloc(e->edits, size) : malloc(size);
+	struct copy *c = (struct copy *)e;
+	struct outgrown *b = malloc(sizeof *b + n);
+	if (!b)
+		return NULL;
+	b->next = c->buffers;
+	c->buffers = b;
+	return b->data;
 }
 
 /* Move the packet's bytes to memory of ours with room for so many. */
 static int move_data(struct mt_edit *e, uint32_t room)
 {
-	uint8_t *data = alloc_data(e, room);
+	size_t size = (size_t)room + MT_DATA_SLACK;
+	uint8_t *data = e->edits ? mt_edit_alloc(e->edits, size) : copy_alloc(e, size);
 	if (!data)
 		return -1;
 	memcpy(data, e->packet->data, e->packet->caplen);
 	memset(data + e->packet->caplen, 0, MT_DATA_SLACK);
-	if (!e->edits && e->room)
-		free(mt_edit_data(e));
 	e->packet->data = data;
 	e->room = room;
 	return 0;
@@ -260,7 +278,7 @@ void mt_edit_undo(struct mt_hook_state *st)
 		restore(e);
 		batch->edits->last[i] = e->earlier;
 		if (batch->decoded)
-			mt_decode_again(batch, e->packet, e->decoded);
+			mt_decode(e->packet, e->decoded);
 	}
 }
 
@@ -310,15 +328,8 @@ unsigned mt_edits_features(const struct mt_batch *batch, uint32_t from, uint32_t
 
 /* --- copies -------------------------------------------------------------------------------- */
 
-/* An edit, and the packet that it edits. */
-struct copy {
-	struct mt_edit edit; /* the first member */
-	struct mt_packet packet;
-	struct mt_decoded decoded;
-	uint8_t original[]; /* edit.before.data */
-};
-
-struct mt_edit *mt_edit_copy(const struct mt_packet *packet)
+struct mt_edit *mt_edit_copy(struct mt_batch *batch, const struct mt_packet *packet,
+                             const struct mt_decoded *decoded)
 {
 	struct copy *c = malloc(sizeof *c + packet->caplen + MT_DATA_SLACK);
 	if (!c)
@@ -327,30 +338,55 @@ struct mt_edit *mt_edit_copy(const struct mt_packet *packet)
 	memset(c->original + packet->caplen, 0, MT_DATA_SLACK);
 	c->packet = *packet;
 	c->packet.data = c->original;
+	c->buffers = NULL;
 	c->edit = (struct mt_edit){.packet = &c->packet, .decoded = &c->decoded, .before = c->packet};
+	mt_decode_copy(batch, &c->packet, decoded, &c->decoded);
 	if (move_data(&c->edit, packet->caplen + HEADROOM)) {
 		free(c);
 		return NULL;
 	}
-	mt_decode(&c->packet, &c->decoded);
 	return &c->edit;
 }
 
 void mt_edit_free(struct mt_edit *e)
 {
-	if (!e)
+	struct copy *c = (struct copy *)e;
+	if (!c)
 		return;
-	free(mt_edit_data(e));
-	free(e); /* the first member of struct copy */
+	while (c->buffers) {
+		struct outgrown *next = c->buffers->next;
+		free(c->buffers);
+		c->buffers = next;
+	}
+	free(c);
 }
 
 /* --- bytes --------------------------------------------------------------------------------- */
 
+void mt_edit_decode_as(const struct mt_packet *packet, const struct mt_decoded *decoded,
+                       struct mt_decoded *result)
+{
+	struct mt_decoded outer;
+	if (!mt_edit_is_inner(decoded)) {
+		mt_decode(packet, result);
+		return;
+	}
+	mt_decode(packet, &outer);
+	if (mt_decode_inner(packet, &outer, result))
+		return;
+	*result = outer; /* it is in a tunnel no more */
+	result->inner = MT_INNER_THIS;
+}
+
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded)
 {
-	mt_decode_again(e->edits ? e->edits->batch : NULL, e->packet, e->decoded);
-	if (decoded != e->decoded && !e->edits)
-		mt_decode_again(NULL, e->packet, decoded);
+	struct mt_decoded now;
+	if (e->edits) {
+		mt_decode_again(e->edits->batch, e->packet, decoded);
+		return;
+	}
+	mt_edit_decode_as(e->packet, decoded, &now);
+	*decoded = now;
 }
 
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)

@@ -58,6 +58,14 @@ static inline void mt_put16(uint8_t *p, uint32_t v)
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen);
 /* The bytes have changed: decode again what describes them.  decoded: of the handle that was used. */
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded);
+/* Does this describe a packet in a tunnel? */
+static inline bool mt_edit_is_inner(const struct mt_decoded *decoded)
+{
+	return decoded->inner == MT_INNER_THIS;
+}
+/* Decode what another version of the packet has in the place of decoded. */
+void mt_edit_decode_as(const struct mt_packet *packet, const struct mt_decoded *decoded,
+                       struct mt_decoded *result);
 /* The note about a packet of the batch in hand, made if this hook has none yet.  NULL: no memory. */
 struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet);
 /* n bytes that live as long as the batch.  NULL: no memory. */
@@ -71,8 +79,8 @@ const struct mt_packet *mt_edit_original(const struct mt_edit *e);
 struct mt_link_place {
 	uint32_t type_at, body;
 };
-/* The outermost one; false: not with this link type, or it was not captured. */
-bool mt_link_start(const struct mt_packet *p, struct mt_link_place *place);
+/* That of the packet; false: not with this link type, or it was not captured. */
+bool mt_link_start(const struct mt_packet *p, const struct mt_decoded *d, struct mt_link_place *place);
 /* Is a VLAN tag at place->body? */
 bool mt_link_is_tag(const struct mt_packet *p, const struct mt_link_place *place);
 /* Go on behind a VLAN tag or a SNAP header; false: neither follows. */

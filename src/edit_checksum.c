@@ -165,13 +165,14 @@ static enum mt_edit_result find_covered(const struct mt_packet *p, const struct 
 }
 
 /* What the bytes that were not captured add to the sum, from the packet as it was read. */
-static enum mt_edit_result unseen(const struct mt_edit *e, const struct covered *now, uint32_t *sum)
+static enum mt_edit_result unseen(const struct mt_edit *e, const struct mt_decoded *d,
+                                  const struct covered *now, uint32_t *sum)
 {
 	const struct mt_packet *before = mt_edit_original(e);
 	struct mt_decoded decoded;
 	struct covered was;
 	uint32_t rest = now->len - now->captured;
-	mt_decode(before, &decoded);
+	mt_edit_decode_as(before, d, &decoded);
 	if (find_covered(before, &decoded, &was) != MT_EDIT_DONE || was.proto != now->proto ||
 	    was.fragment != now->fragment || rest > was.len)
 		return MT_EDIT_UNSEEN;
@@ -207,14 +208,15 @@ static enum mt_edit_result fix_ipv4(struct mt_edit *e, const struct mt_decoded *
 }
 
 /* CRC-32C over all of it (RFC 9260 appendix A), least significant byte first. */
-static enum mt_edit_result fix_sctp(const struct mt_edit *e, const struct covered *c, uint8_t *header)
+static enum mt_edit_result fix_sctp(const struct mt_edit *e, const struct mt_decoded *d,
+                                    const struct covered *c, uint8_t *header)
 {
 	if (c->fragment || c->captured < c->len) {
 		/* It does not count addresses: right still, if nothing that it covers has changed. */
 		const struct mt_packet *before = mt_edit_original(e);
 		struct mt_decoded decoded;
 		struct covered was;
-		mt_decode(before, &decoded);
+		mt_edit_decode_as(before, d, &decoded);
 		bool same = find_covered(before, &decoded, &was) == MT_EDIT_DONE && was.proto == c->proto &&
 		            was.len == c->len && was.captured >= c->captured &&
 		            !memcmp(was.data, c->data, c->captured);
@@ -236,11 +238,11 @@ static enum mt_edit_result fix_transport(struct mt_edit *e, const struct mt_deco
 		return r == MT_EDIT_ABSENT ? MT_EDIT_DONE : r;
 	uint8_t *header = mt_edit_data(e) + d->l4_offset;
 	if (c.proto == PROTO_SCTP)
-		return fix_sctp(e, &c, header);
+		return fix_sctp(e, d, &c, header);
 	if (c.proto == MT_PROTO_UDP && d->ip_version == 4 && !get16(header + c.at))
 		return MT_EDIT_DONE; /* sent without one, RFC 768 */
 	if (c.fragment || c.captured < c.len)
-		r = unseen(e, &c, &rest);
+		r = unseen(e, d, &c, &rest);
 	if (r != MT_EDIT_DONE)
 		return r;
 	header[c.at] = header[c.at + 1] = 0;
@@ -263,7 +265,11 @@ static enum mt_edit_result fix_packet(struct mt_edit *e, const struct mt_decoded
 
 int32_t mt_edit_fix_checksums(struct mt_edit *e, const struct mt_decoded *decoded)
 {
-	enum mt_edit_result inner = decoded != e->decoded ? fix_packet(e, decoded) : MT_EDIT_DONE;
-	enum mt_edit_result outer = fix_packet(e, e->decoded);
-	return inner != MT_EDIT_DONE ? inner : outer;
+	struct mt_decoded outer;
+	enum mt_edit_result r = fix_packet(e, decoded);
+	if (!mt_edit_is_inner(decoded))
+		return r;
+	mt_decode(e->packet, &outer);
+	enum mt_edit_result around = fix_packet(e, &outer);
+	return r != MT_EDIT_DONE ? r : around;
 }

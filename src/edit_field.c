@@ -6,13 +6,14 @@
  * have, or whose bytes were not captured, is refused.
  */
 #include <stdbool.h>
+#include <string.h>
 
 #include "decode.h"
 #include "edit.h"
 
-enum { PROTO_FRAGMENT = 44, PROTO_AH = 51, PROTO_ROUTING = 43 };
-enum { LINK_ETHERNET = 1, LINK_C_HDLC = 104, LINK_LINUX_SLL = 113, LINK_LINUX_SLL2 = 276 };
-enum { MAC_BYTES = 6, MAC_TEXT = 17 };
+enum { PROTO_ROUTING = 43 };
+enum { LINK_C_HDLC = 104, LINK_LINUX_SLL = 113, LINK_LINUX_SLL2 = 276 };
+enum { MAC_BYTES = 6 };
 
 /* Is everything up to `end` there? */
 static bool reaches(const struct mt_edit *e, uint32_t start, uint32_t end)
@@ -28,31 +29,27 @@ static void put32(uint8_t *p, uint32_t v)
 
 /* --- link layer ---------------------------------------------------------------------------- */
 
-bool mt_link_start(const struct mt_packet *p, struct mt_link_place *place)
+bool mt_link_start(const struct mt_packet *p, const struct mt_decoded *d, struct mt_link_place *place)
 {
-	switch (p->linktype) {
-	case LINK_ETHERNET:
-		*place = (struct mt_link_place){12, 14};
-		break;
-	case LINK_LINUX_SLL:
-		*place = (struct mt_link_place){14, 16};
-		break;
-	case LINK_LINUX_SLL2:
-		*place = (struct mt_link_place){0, 20};
-		break;
-	case LINK_C_HDLC:
-		*place = (struct mt_link_place){2, 4};
-		break;
-	default:
+	uint32_t l2 = d->l2_offset;
+	if (l2 != MT_NO_OFFSET)
+		*place = (struct mt_link_place){l2 + 12, l2 + 14};
+	else if (mt_edit_is_inner(d))
 		return false;
-	}
+	else if (p->linktype == LINK_LINUX_SLL)
+		*place = (struct mt_link_place){14, 16};
+	else if (p->linktype == LINK_LINUX_SLL2)
+		*place = (struct mt_link_place){0, 20};
+	else if (p->linktype == LINK_C_HDLC)
+		*place = (struct mt_link_place){2, 4};
+	else
+		return false;
 	return p->caplen >= place->body;
 }
 
 bool mt_link_is_tag(const struct mt_packet *p, const struct mt_link_place *place)
 {
-	uint16_t type = get16(p->data + place->type_at);
-	return (type == 0x8100 || type == 0x88a8 || type == 0x9100) && p->caplen - place->body >= 4;
+	return mt_is_vlan(get16(p->data + place->type_at)) && p->caplen - place->body >= 4;
 }
 
 bool mt_link_next(const struct mt_packet *p, struct mt_link_place *place)
@@ -64,7 +61,7 @@ bool mt_link_next(const struct mt_packet *p, struct mt_link_place *place)
 		*place = (struct mt_link_place){place->body + 2, place->body + 4};
 		return true;
 	}
-	if (get16(p->data + place->type_at) > 1500 || left < 8)
+	if (get16(p->data + place->type_at) > MT_TYPE_MAX_LENGTH || left < 8)
 		return false;
 	for (unsigned i = 0; i < sizeof snap; i++)
 		if (body[i] != snap[i])
@@ -73,66 +70,37 @@ bool mt_link_next(const struct mt_packet *p, struct mt_link_place *place)
 	return true;
 }
 
-/* The place of the outermost VLAN tag, or of the type that no tag follows. */
-static enum mt_edit_result find_type(const struct mt_packet *p, bool tag, struct mt_link_place *place)
+static enum mt_edit_result set_tag(struct mt_edit *e, const struct mt_decoded *d, uint32_t keep, uint32_t v)
 {
-	if (!mt_link_start(p, place))
-		return MT_EDIT_LINK;
-	while (!(tag && mt_link_is_tag(p, place)) && mt_link_next(p, place))
-		;
-	if (tag)
-		return mt_link_is_tag(p, place) ? MT_EDIT_DONE : MT_EDIT_ABSENT;
-	return get16(p->data + place->type_at) >= 1536 ? MT_EDIT_DONE : MT_EDIT_ABSENT;
-}
-
-static enum mt_edit_result set_vlan(struct mt_edit *e, const struct mt_decoded *d, uint32_t id)
-{
-	struct mt_link_place place;
-	if (!(d->bits & MT_HAS_VLAN))
+	if (!(d->bits & MT_HAS_VLAN) || d->tag_offset + 2u > e->packet->caplen)
 		return MT_EDIT_ABSENT;
-	enum mt_edit_result r = find_type(e->packet, true, &place);
-	if (r != MT_EDIT_DONE)
-		return r == MT_EDIT_ABSENT ? MT_EDIT_LINK : r;
-	uint8_t *tag = mt_edit_data(e) + place.body;
-	mt_put16(tag, (get16(tag) & 0xf000u) | id);
+	uint8_t *tag = mt_edit_data(e) + d->tag_offset;
+	mt_put16(tag, (get16(tag) & keep) | v);
 	return MT_EDIT_DONE;
 }
 
+/* The type that no tag follows. */
 static enum mt_edit_result set_ethertype(struct mt_edit *e, const struct mt_decoded *d, uint32_t type)
 {
 	struct mt_link_place place;
 	if (!d->ethertype)
 		return MT_EDIT_ABSENT;
-	enum mt_edit_result r = find_type(e->packet, false, &place);
-	if (r == MT_EDIT_DONE)
-		mt_put16(mt_edit_data(e) + place.type_at, type);
-	return r == MT_EDIT_ABSENT ? MT_EDIT_LINK : r;
+	if (!mt_link_start(e->packet, d, &place))
+		return MT_EDIT_LINK;
+	while (mt_link_next(e->packet, &place))
+		;
+	if (get16(e->packet->data + place.type_at) != d->ethertype)
+		return MT_EDIT_LINK;
+	mt_put16(mt_edit_data(e) + place.type_at, type);
+	return MT_EDIT_DONE;
 }
 
-static int hex_digit(char c)
+int32_t mt_edit_set_mac(struct mt_edit *e, const struct mt_decoded *decoded, uint32_t is_dst, uint64_t mac)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int32_t mt_edit_set_mac(struct mt_edit *e, uint32_t is_dst, const char *text, size_t len)
-{
-	uint8_t mac[MAC_BYTES];
-	if (len != MAC_TEXT)
-		return MT_EDIT_TEXT;
-	for (unsigned i = 0; i < MAC_BYTES; i++) {
-		int high = hex_digit(text[3 * i]), low = hex_digit(text[3 * i + 1]);
-		if (high < 0 || low < 0 || (i && text[3 * i - 1] != ':' && text[3 * i - 1] != '-'))
-			return MT_EDIT_TEXT;
-		mac[i] = (uint8_t)(high << 4 | low);
-	}
-	if (e->packet->linktype != LINK_ETHERNET || e->packet->caplen < 2 * MAC_BYTES)
+	uint32_t at = decoded->l2_offset + (is_dst ? 0u : MAC_BYTES);
+	if (!reaches(e, decoded->l2_offset, at + MAC_BYTES))
 		return MT_EDIT_ABSENT;
-	uint8_t *p = mt_edit_data(e) + (is_dst ? 0 : MAC_BYTES);
-	for (unsigned i = 0; i < MAC_BYTES; i++)
-		p[i] = mac[i];
+	memcpy(mt_edit_data(e) + at, &mac, MAC_BYTES);
 	return MT_EDIT_DONE;
 }
 
@@ -165,9 +133,9 @@ struct mt_ipv6_chain mt_ipv6_chain(const struct mt_packet *p, const struct mt_de
 	while (end != MT_NO_OFFSET && at + 8 <= end && end <= p->caplen) {
 		const uint8_t *header = p->data + at;
 		uint8_t type = p->data[chain.next_at];
-		uint32_t size = type == PROTO_FRAGMENT ? 8
-		                : type == PROTO_AH     ? (header[1] + 2u) * 4
-		                                       : (header[1] + 1u) * 8;
+		uint32_t size = type == MT_PROTO_FRAGMENT ? 8
+		                : type == MT_PROTO_AH     ? (header[1] + 2u) * 4
+		                                          : (header[1] + 1u) * 8;
 		uint32_t last = type == PROTO_ROUTING && at + size <= end ? last_address(p->data, at, size) : 0;
 		chain.destination = last ? last : chain.destination;
 		chain.next_at = at;
@@ -185,7 +153,7 @@ int32_t mt_edit_set_address(struct mt_edit *e, struct mt_decoded *d, uint32_t is
 		return MT_EDIT_VERSION;
 	uint8_t *p = mt_edit_data(e) + d->src_offset + (is_dst ? len : 0);
 	const uint64_t halves[2] = {high, low};
-	__builtin_memcpy(p, halves, len == 4 ? 4 : 16);
+	memcpy(p, halves, len == 4 ? 4 : 16);
 	mt_edit_decode(e, d);
 	return MT_EDIT_DONE;
 }
@@ -200,6 +168,8 @@ static uint32_t ip_needs(enum mt_edit_field field, bool v4)
 		return v4 ? 10 : 7;
 	case MT_EDIT_IP_ID:
 		return 6;
+	case MT_EDIT_FLOW_LABEL:
+		return 4;
 	default:
 		return 2;
 	}
@@ -233,6 +203,12 @@ static enum mt_edit_result set_ip(struct mt_edit *e, const struct mt_decoded *d,
 			return MT_EDIT_ABSENT;
 		mt_put16(ip + 4, v);
 		return MT_EDIT_DONE;
+	case MT_EDIT_FLOW_LABEL:
+		if (v4)
+			return MT_EDIT_ABSENT;
+		ip[1] = (uint8_t)((ip[1] & 0xf0u) | v >> 16);
+		mt_put16(ip + 2, v);
+		return MT_EDIT_DONE;
 	case MT_EDIT_DSCP:
 		set_class(ip, v4, v << 2 | (class & 3));
 		return MT_EDIT_DONE;
@@ -259,6 +235,17 @@ static enum mt_edit_result set_transport(struct mt_edit *e, const struct mt_deco
 	else
 		put32(p, v);
 	return MT_EDIT_DONE;
+}
+
+/* One of the messages that have an identifier and a sequence number. */
+static bool is_echo(const struct mt_edit *e, const struct mt_decoded *d)
+{
+	if (!reaches(e, d->l4_offset, d->l4_offset + 8u))
+		return false;
+	uint8_t type = e->packet->data[d->l4_offset];
+	if (d->ip_version == 4)
+		return type == 0 || type == 8 || (type >= 13 && type <= 18);
+	return type == 128 || type == 129;
 }
 
 static enum mt_edit_result set_wirelen(struct mt_edit *e, uint32_t v)
@@ -289,8 +276,14 @@ static enum mt_edit_result set(struct mt_edit *e, const struct mt_decoded *d, en
 		return set_transport(e, d, MT_IS_ICMP, 0, 1, v);
 	case MT_EDIT_ICMP_CODE:
 		return set_transport(e, d, MT_IS_ICMP, 1, 1, v);
+	case MT_EDIT_ICMP_ID:
+		return is_echo(e, d) ? set_transport(e, d, MT_IS_ICMP, 4, 2, v) : MT_EDIT_ABSENT;
+	case MT_EDIT_ICMP_SEQ:
+		return is_echo(e, d) ? set_transport(e, d, MT_IS_ICMP, 6, 2, v) : MT_EDIT_ABSENT;
 	case MT_EDIT_VLAN:
-		return set_vlan(e, d, v);
+		return set_tag(e, d, 0xf000, v);
+	case MT_EDIT_VLAN_PRIORITY:
+		return set_tag(e, d, 0x1fff, v << 13);
 	case MT_EDIT_ETHERTYPE:
 		return set_ethertype(e, d, v);
 	case MT_EDIT_WIRELEN:
@@ -319,6 +312,10 @@ int32_t mt_edit_set(struct mt_edit *e, struct mt_decoded *decoded, uint32_t fiel
 	        [MT_EDIT_ICMP_TYPE] = {0, UINT8_MAX},
 	        [MT_EDIT_ICMP_CODE] = {0, UINT8_MAX},
 	        [MT_EDIT_VLAN] = {0, 4095},
+	        [MT_EDIT_VLAN_PRIORITY] = {0, 7},
+	        [MT_EDIT_FLOW_LABEL] = {0, 0xfffff},
+	        [MT_EDIT_ICMP_ID] = {0, UINT16_MAX},
+	        [MT_EDIT_ICMP_SEQ] = {0, UINT16_MAX},
 	        [MT_EDIT_ETHERTYPE] = {1536, UINT16_MAX},
 	        [MT_EDIT_WIRELEN] = {0, UINT32_MAX},
 	};

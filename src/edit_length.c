@@ -12,14 +12,7 @@
 #include "decode.h"
 #include "edit.h"
 
-enum {
-	MAX_FIELDS = 12,
-	LENGTH_MAX_802_3 = 1500,
-	TYPE_PPPOE = 0x8864,
-	LINK_ETHERNET = 1,
-	LINK_PPPOE = 51,
-	TAG = 4
-};
+enum { MAX_FIELDS = 12, LINK_ETHERNET = 1, LINK_PPPOE = 51, TAG = 4 };
 
 /* A length field of 16 bits. */
 struct length_field {
@@ -46,22 +39,22 @@ static void add_pppoe(struct length_fields *fields, const struct mt_packet *p, u
 	add(fields, p, (struct length_field){at + 4, at + 6, at + 6, UINT16_MAX, true});
 }
 
-static void add_link(struct length_fields *fields, const struct mt_packet *p)
+static void add_link(struct length_fields *fields, const struct mt_packet *p, const struct mt_decoded *d)
 {
 	struct mt_link_place place;
 	if (p->linktype == LINK_PPPOE)
 		add_pppoe(fields, p, 0);
-	if (!mt_link_start(p, &place))
+	if (!mt_link_start(p, d, &place))
 		return;
 	for (unsigned i = 0; i < MAX_FIELDS; i++) {
-		if (get16(p->data + place.type_at) <= LENGTH_MAX_802_3)
+		if (get16(p->data + place.type_at) <= MT_TYPE_MAX_LENGTH)
 			add(fields, p,
-			    (struct length_field){place.type_at, place.body, place.body, LENGTH_MAX_802_3,
+			    (struct length_field){place.type_at, place.body, place.body, MT_TYPE_MAX_LENGTH,
 			                          true});
 		if (!mt_link_next(p, &place))
 			break;
 	}
-	if (get16(p->data + place.type_at) == TYPE_PPPOE)
+	if (get16(p->data + place.type_at) == MT_TYPE_PPPOE_SESSION)
 		add_pppoe(fields, p, place.body);
 }
 
@@ -79,13 +72,11 @@ static void add_ip(struct length_fields *fields, const struct mt_packet *p, cons
 		    (struct length_field){l4 + 4, l4, l4 + 8, UINT16_MAX, !(d->bits & MT_IS_FRAGMENT)});
 }
 
-static struct length_fields find_fields(const struct mt_edit *e, const struct mt_decoded *d)
+static struct length_fields find_fields(const struct mt_edit *e)
 {
 	struct length_fields fields = {0};
-	add_link(&fields, e->packet);
+	add_link(&fields, e->packet, e->decoded);
 	add_ip(&fields, e->packet, e->decoded);
-	if (d != e->decoded)
-		add_ip(&fields, e->packet, d);
 	return fields;
 }
 
@@ -110,10 +101,9 @@ static void store(struct mt_edit *e, const struct lengths *l)
 }
 
 /* Bytes are put in or taken out at `off`: the new values. */
-static struct lengths changed(const struct mt_edit *e, const struct mt_decoded *d, uint32_t off, uint32_t added,
-                              uint32_t removed)
+static struct lengths changed(const struct mt_edit *e, uint32_t off, uint32_t added, uint32_t removed)
 {
-	struct lengths l = {.fields = find_fields(e, d)};
+	struct lengths l = {.fields = find_fields(e)};
 	for (uint32_t i = 0; i < l.fields.n; i++) {
 		const struct length_field *f = &l.fields.list[i];
 		uint32_t value = get16(e->packet->data + f->at), end = f->start + value;
@@ -127,9 +117,9 @@ static struct lengths changed(const struct mt_edit *e, const struct mt_decoded *
 }
 
 /* The packet is to end at `end`: the new values.  shift: by how much the IP packet grows. */
-static struct lengths ended(const struct mt_edit *e, const struct mt_decoded *d, uint32_t end, int64_t shift)
+static struct lengths ended(const struct mt_edit *e, uint32_t end, int64_t shift)
 {
-	struct lengths l = {.fields = find_fields(e, d)};
+	struct lengths l = {.fields = find_fields(e)};
 	for (uint32_t i = 0; i < l.fields.n; i++) {
 		const struct length_field *f = &l.fields.list[i];
 		l.value[i] = f->whole ? (int64_t)end - f->start : get16(e->packet->data + f->at) + shift;
@@ -185,11 +175,13 @@ static bool is_offset(double off, uint32_t max)
 
 int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off, const char *bytes, size_t len)
 {
+	if (mt_edit_is_inner(decoded))
+		return MT_EDIT_INNER;
 	if (!is_offset(off, e->packet->caplen))
 		return MT_EDIT_OUTSIDE;
 	if (len > MT_MAX_CAPLEN)
 		return MT_EDIT_CAPLEN;
-	struct lengths lengths = changed(e, decoded, (uint32_t)off, (uint32_t)len, 0);
+	struct lengths lengths = changed(e, (uint32_t)off, (uint32_t)len, 0);
 	enum mt_edit_result r = check(&lengths);
 	if (r != MT_EDIT_DONE)
 		return r;
@@ -204,9 +196,11 @@ int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off
 
 int32_t mt_edit_remove(struct mt_edit *e, struct mt_decoded *decoded, double off, double len)
 {
+	if (mt_edit_is_inner(decoded))
+		return MT_EDIT_INNER;
 	if (!is_offset(off, e->packet->caplen) || !is_offset(len, e->packet->caplen - (uint32_t)off))
 		return MT_EDIT_OUTSIDE;
-	struct lengths lengths = changed(e, decoded, (uint32_t)off, 0, (uint32_t)len);
+	struct lengths lengths = changed(e, (uint32_t)off, 0, (uint32_t)len);
 	enum mt_edit_result r = check(&lengths);
 	if (r != MT_EDIT_DONE)
 		return r;
@@ -253,13 +247,15 @@ int32_t mt_edit_set_payload(struct mt_edit *e, struct mt_decoded *decoded, const
 {
 	uint32_t start = decoded->payload_offset;
 	/* A packet with a payload has its addresses. */
+	if (mt_edit_is_inner(decoded))
+		return MT_EDIT_INNER;
 	if (start == MT_NO_OFFSET)
 		return MT_EDIT_ABSENT;
 	if (len > MT_MAX_CAPLEN - start)
 		return MT_EDIT_CAPLEN;
 	uint32_t end = start + (uint32_t)len;
 	int64_t shift = (int64_t)len - decoded->payload_len;
-	struct lengths lengths = ended(e, decoded, end, shift);
+	struct lengths lengths = ended(e, end, shift);
 	enum mt_edit_result r = check(&lengths);
 	if (r != MT_EDIT_DONE)
 		return r;
@@ -279,7 +275,9 @@ int32_t mt_edit_push_vlan(struct mt_edit *e, struct mt_decoded *decoded, double 
 {
 	struct mt_link_place place;
 	uint8_t tag[TAG];
-	if (!mt_link_start(e->packet, &place))
+	if (mt_edit_is_inner(decoded))
+		return MT_EDIT_INNER;
+	if (!mt_link_start(e->packet, decoded, &place))
 		return MT_EDIT_LINK;
 	if (!is_offset(id, 4095) || !is_offset(tpid, UINT16_MAX))
 		return MT_EDIT_RANGE;
@@ -301,7 +299,9 @@ int32_t mt_edit_push_vlan(struct mt_edit *e, struct mt_decoded *decoded, double 
 int32_t mt_edit_pop_vlan(struct mt_edit *e, struct mt_decoded *decoded)
 {
 	struct mt_link_place place;
-	if (!mt_link_start(e->packet, &place))
+	if (mt_edit_is_inner(decoded))
+		return MT_EDIT_INNER;
+	if (!mt_link_start(e->packet, decoded, &place))
 		return MT_EDIT_LINK;
 	if (!mt_link_is_tag(e->packet, &place))
 		return MT_EDIT_ABSENT;

@@ -16,18 +16,22 @@
 -- and methods of a packet. Counters and the stream clock go by what was read.
 --
 -- **Fields that can be set**: `src`, `dst` (an address or its text, of the same IP version), `sport`, `dport`, `ttl`,
--- `proto`, `dscp`, `ecn`, `ip_id`, `tcp_flags`, `tcp_seq`, `tcp_ack`, `tcp_window`, `icmp_type`, `icmp_code`, `vlan`
--- (the id of the outermost tag), `ethertype`, `eth_src`, `eth_dst` (text like `02:00:00:00:00:01`), `wirelen` (not
--- below `caplen`), `ts` (seconds, rounded to microseconds), `ts_ns` (exact). Setting what the packet does not have
--- raises an error, as does a number that does not fit. A new time does not move the packet: packets are written in
--- the order they were read in.
+-- `proto`, `dscp`, `ecn`, `ip_id` (of IPv4), `flow_label`, `tcp_flags`, `tcp_seq`, `tcp_ack`, `tcp_window`, `icmp_type`,
+-- `icmp_code`, `icmp_id`, `icmp_seq`, `vlan`, `vlan_priority` (of the outermost tag), `ethertype`, `eth_src`, `eth_dst`
+-- (an address or text like `02:00:00:00:00:01`), `wirelen` (not below `caplen`), `ts` (seconds, rounded to
+-- microseconds), `ts_ns` (exact). Setting what the packet does not have raises an error, as does a number that does
+-- not fit. A new time does not move the packet: packets are written in the order they were read in.
 --
 -- **Checksums** are repaired by `fix_checksums`, never by themselves.
+--
+-- **Tunnels**: `p:inner():edit()` sets the fields of the inner packet, and its `fix_checksums` repairs the innermost and
+-- the outermost packet, not what a tunnel's own header may sum up. An inner packet keeps its length.
 -- @module moontap.edit
 
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local address = require "moontap.address"
+local mac = require "moontap.mac"
 local misuse = require "moontap.misuse"
 local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
@@ -46,7 +50,7 @@ local fields, methods = packet.fields, packet.methods
 local istype = ffi.istype
 local address_t = ffi.typeof "struct mt_address"
 local int64_t = ffi.typeof "int64_t"
-local MAX_CAPLEN = C.MT_MAX_CAPLEN
+local MAX_CAPLEN, OUTSIDE = C.MT_MAX_CAPLEN, C.MT_EDIT_OUTSIDE
 
 -- --- errors -----------------------------------------------------------------------------------
 
@@ -80,7 +84,9 @@ local REASONS = {
   [C.MT_EDIT_CAPLEN] = function() return ("the packet would have more than %d bytes"):format(MAX_CAPLEN) end,
   [C.MT_EDIT_LENGTH] = function() return "a length field of its headers can not say that many bytes" end,
   [C.MT_EDIT_LINK] = function(_, _, e) return ("not possible with link type %d"):format(e.linktype) end,
-  [C.MT_EDIT_TEXT] = function(_, value) return ("'%s' is no Ethernet address"):format(tostring(value)) end,
+  [C.MT_EDIT_INNER] = function()
+    return "a packet in a tunnel keeps its length; change the outer one, which p:edit() gives"
+  end,
 }
 
 local function failed(result, name, value, e)
@@ -93,7 +99,9 @@ local NUMBERS = {
   sport = C.MT_EDIT_SPORT, dport = C.MT_EDIT_DPORT, ttl = C.MT_EDIT_TTL, proto = C.MT_EDIT_PROTO, dscp = C.MT_EDIT_DSCP,
   ecn = C.MT_EDIT_ECN, ip_id = C.MT_EDIT_IP_ID, tcp_flags = C.MT_EDIT_TCP_FLAGS, tcp_seq = C.MT_EDIT_TCP_SEQ,
   tcp_ack = C.MT_EDIT_TCP_ACK, tcp_window = C.MT_EDIT_TCP_WINDOW, icmp_type = C.MT_EDIT_ICMP_TYPE,
-  icmp_code = C.MT_EDIT_ICMP_CODE, vlan = C.MT_EDIT_VLAN, ethertype = C.MT_EDIT_ETHERTYPE, wirelen = C.MT_EDIT_WIRELEN,
+  icmp_code = C.MT_EDIT_ICMP_CODE, icmp_id = C.MT_EDIT_ICMP_ID, icmp_seq = C.MT_EDIT_ICMP_SEQ,
+  flow_label = C.MT_EDIT_FLOW_LABEL, vlan = C.MT_EDIT_VLAN, vlan_priority = C.MT_EDIT_VLAN_PRIORITY,
+  ethertype = C.MT_EDIT_ETHERTYPE, wirelen = C.MT_EDIT_WIRELEN,
 }
 
 local CHECK = "if e._generation ~= state.generation or e._script ~= state.script then stale() end\n"
@@ -110,8 +118,9 @@ local SET = {
     local r = C.mt_edit_set_address(e._edit, e._decoded, FIELD, a.high, a.low, a.len)
     if r ~= 0 then failed(r, "NAME", v, e) end]],
   mac = [[
-    if type(v) ~= "string" then wrong_type("NAME", "text like 02:00:00:00:00:01", v) end
-    local r = C.mt_edit_set_mac(e._edit, FIELD, v, #v)
+    local a = v
+    if not istype(mac_t, a) then a = to_mac("NAME", v) end
+    local r = C.mt_edit_set_mac(e._edit, e._decoded, FIELD, a._bytes)
     if r ~= 0 then failed(r, "NAME", v, e) end]],
   ts = [[
     if type(v) ~= "number" then wrong_type("NAME", "a number of seconds", v) end
@@ -135,13 +144,25 @@ local function to_address(name, value)
   return parsed
 end
 
+local function to_mac(name, value)
+  if type(value) ~= "string" then
+    wrong_type(name, "an Ethernet address", value)
+  end
+  local ok, parsed = pcall(mac.new, value)
+  if not ok then
+    raise("%s: '%s' is no Ethernet address", name, value)
+  end
+  return parsed
+end
+
 local setters = {}
 
 local function add_setter(name, kind, number)
-  local text = "local state, C, stale, wrong_type, failed, istype, address_t, to_address, int64_t, floor = ...\n" ..
+  local text = "local state, C, stale, wrong_type, failed, istype, address_t, to_address, mac_t, to_mac, " ..
+    "int64_t, floor = ...\n" ..
     "return function(e, v)\n" .. CHECK .. SET[kind]:gsub("NAME", name):gsub("FIELD", tostring(number)) .. "\nend"
   setters[name] = assert(loadstring(text, "=moontap.edit"))(state, C, stale, wrong_type, failed, istype, address_t,
-    to_address, int64_t, math.floor)
+    to_address, mac.type, to_mac, int64_t, math.floor)
 end
 
 for name, number in pairs(NUMBERS) do
@@ -172,7 +193,7 @@ end
 
 -- --- methods ----------------------------------------------------------------------------------
 
-local own = {} -- of an edit, besides those of a packet
+local edit_methods = {} -- of an edit, besides those of a packet
 
 local function check(e)
   if e._generation ~= state.generation or e._script ~= state.script then
@@ -198,7 +219,7 @@ local function put(e, name, off, value, bytes)
   need_number(name, value)
   local r = C.mt_edit_put(e._edit, e._decoded, off, value, bytes)
   if r ~= 0 then
-    failed(r, name, r == 5 and off or value, e)
+    failed(r, name, r == OUTSIDE and off or value, e)
   end
 end
 
@@ -206,7 +227,7 @@ end
 -- @tparam integer off offset from the start of the frame
 -- @tparam integer value 0 to 255
 -- @raise if it is outside of the captured bytes, or does not fit
-function own.set_u8(e, off, value)
+function edit_methods.set_u8(e, off, value)
   put(e, "set_u8", off, value, 1)
 end
 
@@ -214,7 +235,7 @@ end
 -- @tparam integer off offset from the start of the frame
 -- @tparam integer value 0 to 65535
 -- @raise if they are outside of the captured bytes, or it does not fit
-function own.set_u16(e, off, value)
+function edit_methods.set_u16(e, off, value)
   put(e, "set_u16", off, value, 2)
 end
 
@@ -222,7 +243,7 @@ end
 -- @tparam integer off offset from the start of the frame
 -- @tparam integer value 0 to 4294967295
 -- @raise if they are outside of the captured bytes, or it does not fit
-function own.set_u32(e, off, value)
+function edit_methods.set_u32(e, off, value)
   put(e, "set_u32", off, value, 4)
 end
 
@@ -230,7 +251,7 @@ end
 -- @tparam integer off offset from the start of the frame
 -- @tparam string bytes
 -- @raise if they reach beyond the captured bytes
-function own.set_bytes(e, off, bytes)
+function edit_methods.set_bytes(e, off, bytes)
   check(e)
   need_number("set_bytes", off)
   need_string("set_bytes", bytes)
@@ -244,7 +265,7 @@ end
 -- `wirelen` and the lengths in the IP, UDP, PPPoE and 802.3 headers follow. Padding of Ethernet frames goes.
 -- @tparam string bytes
 -- @raise if the packet has no payload (`payload_offset` is 0), or a length field can not hold the length
-function own.set_payload(e, bytes)
+function edit_methods.set_payload(e, bytes)
   check(e)
   need_string("set_payload", bytes)
   local r = C.mt_edit_set_payload(e._edit, e._decoded, bytes, #bytes)
@@ -258,7 +279,7 @@ end
 -- @tparam integer off offset from the start of the frame, 0 to `caplen`
 -- @tparam string bytes
 -- @raise if the place is outside of the packet, or the packet would become too long
-function own.insert(e, off, bytes)
+function edit_methods.insert(e, off, bytes)
   check(e)
   need_number("insert", off)
   need_string("insert", bytes)
@@ -272,7 +293,7 @@ end
 -- @tparam integer off offset from the start of the frame
 -- @tparam integer len
 -- @raise if the bytes are not all captured
-function own.remove(e, off, len)
+function edit_methods.remove(e, off, len)
   check(e)
   need_number("remove", off)
   need_number("remove", len)
@@ -286,7 +307,7 @@ end
 -- @tparam integer id 0 to 4095
 -- @tparam[opt] integer tpid 0x8100, 0x88a8 or 0x9100; default 0x88a8 if there is a tag already, else 0x8100
 -- @raise if the link type has no VLAN tags: Ethernet, Linux cooked (both) and Cisco HDLC have
-function own.push_vlan(e, id, tpid)
+function edit_methods.push_vlan(e, id, tpid)
   check(e)
   need_number("push_vlan", id)
   need_number("push_vlan", tpid or 0)
@@ -298,7 +319,7 @@ end
 
 --- Take the outermost VLAN tag off.
 -- @raise if there is none
-function own.pop_vlan(e)
+function edit_methods.pop_vlan(e)
   check(e)
   local r = C.mt_edit_pop_vlan(e._edit, e._decoded)
   if r ~= 0 then
@@ -319,13 +340,21 @@ local CHECKSUMS = {
 -- IPv4, which says that there is none, stays. Later fragments have only that of the IP header.
 -- @treturn ?boolean true; nil: one of them could not be repaired and is as it was
 -- @treturn ?string why not
-function own.fix_checksums(e)
+function edit_methods.fix_checksums(e)
   check(e)
   local r = C.mt_edit_fix_checksums(e._edit, e._decoded)
   if r ~= 0 then
     return nil, CHECKSUMS[r]
   end
   return true
+end
+
+-- Readers take a packet.
+for name in pairs(packet.gives_view) do
+  edit_methods[name] = function(e, argument)
+    check(e)
+    return (methods[name](packet.handle(e._packet, e._decoded, e._generation), argument))
+  end
 end
 
 -- --- what a script holds ------------------------------------------------------------------------
@@ -335,11 +364,11 @@ local function index(e, name, level)
   if get then
     return (get(e))
   end
-  local method = own[name] or methods[name]
+  local method = edit_methods[name] or methods[name]
   if method then
     return method
   end
-  packet.unknown(name, own, level)
+  packet.unknown(name, edit_methods, level)
 end
 
 local function newindex(e, name, value)
@@ -356,8 +385,8 @@ local edit_t = ffi.metatype(ffi.typeof [[
   }
 ]], { __index = index, __newindex = newindex, __tostring = packet.text })
 
---- A copy of the packet that can be changed and takes its place.
--- @treturn edit see moontap.edit
+-- The methods of packets are described in moontap.packet.
+
 function methods.edit(p)
   if p._generation ~= state.generation then
     packet.stale()
@@ -384,17 +413,19 @@ local copy_methods = {}
 
 -- The same method for copies, made when it is first asked for.
 local function copy_method(name)
-  local method = own[name] or methods[name]
-  if method and not copy_methods[name] then
+  if not copy_methods[name] and (edit_methods[name] or methods[name]) then
     copy_methods[name] = function(c, ...)
-      return method(present(c), ...)
+      if packet.gives_view[name] then
+        packet.keep_for_views(c)
+      end
+      return (edit_methods[name] or methods[name])(present(c), ...)
     end
   end
   return copy_methods[name]
 end
 
 local function edit_copy(c)
-  local edit = C.mt_edit_copy(c._packet)
+  local edit = C.mt_edit_copy(state.batch, c._packet, c._decoded)
   if edit == nil then
     raise "edit: out of memory"
   end
@@ -429,12 +460,6 @@ packet.copy_methods.edit = edit_copy
 
 -- --- comments -------------------------------------------------------------------------------------
 
---- Add a comment, which pcapng keeps with the packet; those that it has already stay. Other formats have none: the
--- run then warns once.
--- @tparam string text UTF-8
--- @treturn ?boolean true; nil: with the options of the packet it would be more than 65,535 bytes
--- @treturn ?string why not
--- @raise if the text is not UTF-8, or the packet is a copy, which is not written
 function methods.comment(p, text)
   if p._generation ~= state.generation then
     packet.stale()
@@ -453,8 +478,6 @@ function methods.comment(p, text)
   return true
 end
 
---- The comments of the packet, those that it came with and those that scripts have added.
--- @treturn {string,...}
 function methods.comments(p)
   if p._generation ~= state.generation then
     packet.stale()

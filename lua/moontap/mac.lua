@@ -83,6 +83,9 @@ local members = {
   end,
 }
 
+-- Its type, for those who take one.
+M.type = mac_t
+
 ffi.metatype(mac_t, {
   __eq = equal,
   __index = function(a, key)

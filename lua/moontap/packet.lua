@@ -286,6 +286,23 @@ reader("dns", "moontap.dns")
 -- @treturn ?hello nil: there is none
 reader("tls", "moontap.tls")
 
+--- The packet as one that can be changed: from here on it is the packet, for all that see it later; see moontap.edit.
+-- On a copy it gives another copy, which is changed without the first one.
+-- @function edit
+-- @treturn edit the same again when called again in the same hook
+
+--- Add a comment, which pcapng keeps with the packet; those that it has already stay. Other formats have none: the
+-- run then warns once.
+-- @function comment
+-- @tparam string text UTF-8
+-- @treturn ?boolean true; nil: with the options of the packet it would be more than 65,535 bytes
+-- @treturn ?string why not
+-- @raise if the text is not UTF-8, or the packet is a copy, which is not written
+
+--- The comments of the packet, those that it came with and those that scripts have added.
+-- @function comments
+-- @treturn {string,...}
+
 -- Methods that come with a module of their own, when one of them is first asked for.
 local LATER = { edit = "moontap.edit", comment = "moontap.edit", comments = "moontap.edit" }
 
@@ -419,6 +436,7 @@ M.field_docs = fields
 M.fields = getters
 M.methods = methods
 M.copy_methods = copy_methods
+M.keep_for_views, M.gives_view = keep_for_views, gives_view
 M.aliases = aliases
 
 -- For moontap.edit, whose handles are packets too.
