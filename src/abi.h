@@ -237,11 +237,22 @@ struct mt_hook_state {
 	uint32_t script;   /* place of the running script in the chain, from 1 */
 	uint32_t phase;    /* enum mt_hook_phase */
 	uint32_t action;   /* out: enum mt_hook_action */
-	int32_t stop;      /* a script asked for the end of the run */
+	int32_t stop;      /* enum mt_hook_stop */
 	uint32_t errors;   /* hooks that failed so far */
 	double slack;      /* bytes over --script-memory that may be used to deal with an error */
 	/* memory for edits, see edit.h */
 	struct mt_edit_pool *edit_pool;
+
+	uint32_t fresh;      /* in: a new range, not one that goes on behind a MT_ACTION_SERVICE */
+	uint32_t last_stage; /* packets before index have been through the whole chain */
+	uint32_t lost;       /* in: place of a script that came back too late, which is an error of it; or 0 */
+	uint32_t reserved;
+};
+
+enum mt_hook_stop {
+	MT_STOP_NOT,
+	MT_STOP_BATCH, /* C went on without this hook: leave the batch as soon as it is back */
+	MT_STOP_RUN    /* a script asked for the end of the run */
 };
 
 enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };
@@ -251,7 +262,8 @@ enum mt_hook_action {
 	MT_ACTION_SERVICE, /* let the flow write everything before index, rotate if due, call again */
 	MT_ACTION_ROTATE,  /* a script wants the segment closed before packet index; call again */
 	MT_ACTION_STOP,    /* moontap.stop(): packets before `to` have verdicts, the run ends */
-	MT_ACTION_FAIL     /* a script failed and its rule is stop: packets before index are good */
+	MT_ACTION_FAIL,    /* a script failed and its rule is stop: packets before index are good */
+	MT_ACTION_BROKEN   /* the library failed: nothing is known of the range */
 };
 
 /* What --profile measures of one stretch of the timed loop: [0] while it was interpreted, [1] while it ran

@@ -21,6 +21,7 @@ struct mt_chunks {
 	size_t chunk_size;
 	uint64_t batch; /* being filled */
 	_Atomic uint64_t released;
+	_Atomic uint64_t held; /* see mt_chunks_hold */
 	struct mt_chunk *free; /* of the usual size, nobody's */
 	unsigned n_free;
 	struct mt_chunk *orphans; /* of closed sources, still in flight */
@@ -87,12 +88,20 @@ static void recycle(struct mt_chunks *pool, struct mt_chunk *c)
 	pool->n_free++;
 }
 
+/* Does the batch that is held point into it?  held is read after released: whoever releases a batch has said
+ * before that it is held. */
+static int is_held(const struct mt_chunks *pool, const struct mt_chunk *c)
+{
+	uint64_t held = atomic_load_explicit(&pool->held, memory_order_acquire);
+	return held && c->first <= held && held <= c->stamp;
+}
+
 static void collect_orphans(struct mt_chunks *pool)
 {
 	uint64_t released = mt_chunks_released(pool);
 	for (struct mt_chunk **at = &pool->orphans; *at;) {
 		struct mt_chunk *c = *at;
-		if (c->stamp > released) {
+		if (c->stamp > released || is_held(pool, c)) {
 			at = &c->next;
 			continue;
 		}
@@ -111,6 +120,11 @@ void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq)
 void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq)
 {
 	atomic_store_explicit(&pool->released, batch_seq, memory_order_release);
+}
+
+void mt_chunks_hold(struct mt_chunks *pool, uint64_t batch_seq)
+{
+	atomic_store_explicit(&pool->held, batch_seq, memory_order_release);
 }
 
 uint64_t mt_chunks_released(const struct mt_chunks *pool)
@@ -163,6 +177,11 @@ static struct mt_chunk *get_chunk(struct mt_chunk_ring *ring, size_t size, int *
 	struct mt_chunk *c;
 	uint64_t released = mt_chunks_released(ring->pool);
 	while ((c = take_oldest(ring, released))) {
+		if (is_held(ring->pool, c)) {
+			c->next = ring->pool->orphans;
+			ring->pool->orphans = c;
+			continue;
+		}
 		if (c->size >= size && c->size / 4 < size)
 			return c;
 		recycle(ring->pool, c); /* too small for this record, or left from a giant one */
@@ -201,6 +220,7 @@ int mt_chunk_ring_next(struct mt_chunk_ring *ring, size_t min_bytes, struct mt_c
 	if (ring->current)
 		retire_current(ring);
 	c->next = NULL;
+	c->first = ring->pool->batch;
 	ring->current = c;
 	ring->count++;
 	return 1;

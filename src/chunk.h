@@ -6,7 +6,7 @@
  * moves on to its next chunk, the old one is stamped with the number of the batch being
  * filled; it may be reused once that batch is released.  No reference counts per packet.
  * One budget (24 MiB for files, --buffer-size live) covers all chunks of a run.
- * Used by the reading thread only, but for mt_chunks_release.
+ * Used by the reading thread only, but for mt_chunks_release and mt_chunks_hold.
  */
 #ifndef MT_CHUNK_H
 #define MT_CHUNK_H
@@ -15,6 +15,7 @@
 
 struct mt_chunk {
 	struct mt_chunk *next; /* owner's list */
+	uint64_t first;        /* first batch that may point into it */
 	uint64_t stamp;        /* last batch that may point into it; 0: none */
 	size_t size;           /* bytes at data, MT_DATA_SLACK behind them not counted */
 	uint8_t *data;
@@ -31,6 +32,10 @@ void mt_chunks_expect(struct mt_chunks *pool, unsigned sources);
 void mt_chunks_set_batch(struct mt_chunks *pool, uint64_t batch_seq);
 /* All batches up to batch_seq are done with; any thread. */
 void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq);
+/* A hook that does not come back still reads this batch: what it points into is not reused, though the batch
+ * is released and later ones come and go.  0: it is back.  Before the batch is released; any thread, one at a
+ * time.  At most the chunks of one batch are kept from the budget that way. */
+void mt_chunks_hold(struct mt_chunks *pool, uint64_t batch_seq);
 uint64_t mt_chunks_released(const struct mt_chunks *pool);
 
 /* The chunks of one source: embed, zero to initialise. */

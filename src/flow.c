@@ -4,9 +4,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bypass.h"
 #include "edit.h"
+#include "hooks.h"
 #include "log.h"
 #include "print.h"
 #include "profile.h"
@@ -18,14 +19,12 @@ enum { MAX_OUTPUTS = MT_VERDICT_LAST_OUTPUT + 1 };
 /* A live packet further ahead of the wall clock than this does not move the stream clock. */
 #define CLOCK_JUMP_NS INT64_C(60000000000)
 
-/* Where the thread that runs hooks is; another may take over only while it is in a script. */
-enum { IN_C, IN_SCRIPT, ABANDONED };
-
 struct mt_flow {
 	const struct mt_options *options;
 	const struct mt_ifaces *ifaces;
-	struct mt_script *script;
-	struct mt_hook_state *state; /* NULL without scripts */
+	struct mt_hooks *scripts;    /* or NULL */
+	struct mt_hook_state *state; /* NULL without scripts; not to be touched while a turn is lost */
+	const struct mt_bypass *bypass;
 	struct mt_edit_pool *edit_pool;
 	unsigned said; /* enum mt_edit_feature: what an output lost and was warned of */
 	bool packet_hooks;
@@ -35,8 +34,13 @@ struct mt_flow {
 	struct mt_output_hooks hooks;
 	struct mt_run_counters counters;
 
-	struct mt_batch *batch; /* in hand */
-	uint32_t next;          /* packets before this one are routed and counted */
+	struct mt_batch *batch;         /* in hand */
+	uint32_t next;                  /* packets before this one are routed and counted */
+	uint64_t before;                /* packets of the run before the batch */
+	struct mt_packet *pristine;     /* scripts on a thread of their own: the range in hand as it came */
+	struct mt_segment_view segment; /* … what rotate hooks see */
+	struct mt_batch *spare;         /* … takes the place of the batch that a stuck hook has */
+	struct mt_batch *stuck;         /* … and here it is meanwhile; NULL: no hook has one */
 	struct mt_counts_table *counts;
 	uint64_t kept;
 	int64_t first_ns, clock_ns; /* INT64_MIN: no packet yet */
@@ -46,9 +50,8 @@ struct mt_flow {
 	int status;
 	bool failed;           /* an output takes nothing more */
 	struct mt_err failure; /* of an output below mt_flow_advance */
-	atomic_int where;
 	atomic_bool wants_decode;
-	struct mt_stage_clock *clock; /* --profile, or NULL; for whom `where` says */
+	struct mt_stage_clock *clock; /* --profile, or NULL; for whoever has the turn */
 
 	mt_source_drops_fn *drops;
 	void *drops_ctx;
@@ -60,7 +63,7 @@ static const char *segment_open(void *ctx, const struct mt_segment_view *segment
 {
 	struct mt_flow *f = ctx;
 	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
-	const char *name = mt_script_segment_open(f->script, segment);
+	const char *name = mt_hooks_segment_open(f->scripts, segment);
 	mt_stage_enter(f->clock, before);
 	return name;
 }
@@ -69,7 +72,7 @@ static void segment_close(void *ctx, const json_t *line)
 {
 	struct mt_flow *f = ctx;
 	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
-	mt_script_segment_close(f->script, line);
+	mt_hooks_segment_close(f->scripts, line);
 	mt_stage_enter(f->clock, before);
 }
 
@@ -77,26 +80,34 @@ static bool block(void *ctx, const uint8_t **data, size_t *len)
 {
 	struct mt_flow *f = ctx;
 	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
-	bool keep = mt_script_block(f->script, data, len);
+	bool keep = mt_hooks_block(f->scripts, data, len);
 	mt_stage_enter(f->clock, before);
 	return keep;
 }
 
+/* What scripts on a thread of their own need. */
+static int prepare_apart(struct mt_flow *f)
+{
+	f->pristine = malloc(MT_BATCH_PACKETS * sizeof *f->pristine);
+	f->spare = malloc(sizeof *f->spare);
+	return f->pristine && f->spare ? 0 : -1;
+}
+
 struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
-                            struct mt_script *script)
+                            struct mt_script *script, struct mt_hooks *scripts)
 {
 	struct mt_flow *f = calloc(1, sizeof *f);
 	if (f)
 		f->counts = mt_counts_new(ifaces);
 	if (f)
 		f->edit_pool = mt_edit_pool_new();
-	if (!f || !f->counts || !f->edit_pool) {
+	if (!f || !f->counts || !f->edit_pool || (scripts && mt_hooks_apart(scripts) && prepare_apart(f))) {
 		mt_flow_free(f);
 		return NULL;
 	}
 	f->options = options;
 	f->ifaces = ifaces;
-	f->script = script;
+	f->scripts = scripts;
 	f->first_ns = f->clock_ns = INT64_MIN;
 	f->counters = (struct mt_run_counters){.sources = mt_flow_sources_json, .ctx = f};
 	f->hooks.ctx = f;
@@ -104,6 +115,7 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
 		f->state = mt_script_state(script);
 		f->state->flow = f;
 		f->state->edit_pool = f->edit_pool;
+		f->bypass = mt_script_bypass(script);
 		f->packet_hooks = mt_script_has_packet_hooks(script);
 		f->hooks.segment_open = mt_script_has_segment_open(script) ? segment_open : NULL;
 		f->hooks.segment_close = mt_script_has_segment_close(script) ? segment_close : NULL;
@@ -120,6 +132,9 @@ void mt_flow_free(struct mt_flow *f)
 	for (unsigned i = 0; i < f->n_outputs; i++)
 		mt_output_free(f->outputs[i]);
 	mt_counts_free(f->counts);
+	free(f->pristine);
+	free(f->spare);
+	free(f->stuck);
 	mt_edit_pool_free(f->edit_pool);
 	free(f);
 }
@@ -165,11 +180,27 @@ void mt_flow_set_clock(struct mt_flow *f, struct mt_stage_clock *clock)
 
 /* --- counts ---------------------------------------------------------------------------- */
 
+/* The hook has the edits; the packets as they came are at hand, too. */
+static void restore_pristine(struct mt_flow *f, uint32_t upto)
+{
+	for (uint32_t i = f->next; i < upto; i++) {
+		struct mt_packet *p = &f->batch->packets[i];
+		const uint8_t ours = MT_PACKET_EDITED | MT_PACKET_OPTIONS_SWAPPED;
+		uint8_t verdict = p->verdict, flags = p->flags;
+		*p = f->pristine[i];
+		p->verdict = verdict;
+		p->flags = (uint8_t)((flags & ~ours) | (p->flags & ours));
+	}
+}
+
 /* Count the packets of the batch from f->next to upto. */
 static void count(struct mt_flow *f, uint32_t upto)
 {
 	/* What counts is what was read. */
-	mt_edits_restore(f->batch, f->next, upto);
+	if (f->stuck == NULL || f->stuck->seq != f->batch->seq)
+		mt_edits_restore(f->batch, f->next, upto);
+	else
+		restore_pristine(f, upto);
 	uint64_t kept = mt_counts_add(f->counts, f->batch->packets + f->next, upto - f->next, &f->clock_ns);
 	struct mt_counts totals = mt_counts_odd(f->counts);
 	f->kept += kept;
@@ -227,6 +258,8 @@ static void print_packets(struct mt_flow *f, uint32_t upto)
 {
 	char lines[16384] = "";
 	size_t n = 0;
+	if (ftrylockfile(stdout)) /* a script is stuck in a print: there is no way to standard output */
+		return;
 	if (!f->batch->decoded)
 		mt_batch_decode(f->batch);
 	for (uint32_t i = f->next; i < upto; i++) {
@@ -244,6 +277,7 @@ static void print_packets(struct mt_flow *f, uint32_t upto)
 	}
 	fwrite(lines, 1, n, stdout);
 	fflush(stdout);
+	funlockfile(stdout);
 }
 
 /* What an output took and then could not write was not kept. */
@@ -289,32 +323,13 @@ static int route(struct mt_flow *f, uint32_t upto)
 	return f->failed ? -1 : r;
 }
 
-/* Wait for ever: another thread has taken the outputs over and will end the process. */
-static void give_up(void)
-{
-	for (;;)
-		pause();
-}
-
-static void enter_script(struct mt_flow *f)
-{
-	mt_stage_enter(f->clock, MT_STAGE_HOOK);
-	atomic_store(&f->where, IN_SCRIPT);
-}
-
-static void leave_script(struct mt_flow *f)
-{
-	int expected = IN_SCRIPT;
-	if (!atomic_compare_exchange_strong(&f->where, &expected, IN_C))
-		give_up();
-	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
-}
-
 int mt_flow_advance(struct mt_flow *f, uint32_t i)
 {
 	struct mt_output *o = f->outputs[MT_VERDICT_DEFAULT];
 	int service = 0;
-	leave_script(f);
+	if (!mt_hooks_leave_script(f->scripts))
+		return 1; /* the batch is gone; what the loop says then is not heard */
+	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
 	while (f->next < i && !service) {
 		if (o && mt_output_needs_hook(o, &f->batch->packets[f->next]))
 			service = 1;
@@ -324,7 +339,10 @@ int mt_flow_advance(struct mt_flow *f, uint32_t i)
 	if (o && !service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT &&
 	    mt_output_needs_hook(o, &f->batch->packets[i]))
 		service = 1;
-	enter_script(f);
+	if (f->pristine && o)
+		f->segment = *mt_output_segment(o);
+	mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	mt_hooks_enter_script(f->scripts);
 	return service;
 }
 
@@ -332,7 +350,10 @@ const struct mt_segment_view *mt_flow_segment(struct mt_flow *f)
 {
 	static const struct mt_segment_view none = {
 	        .first_ns = INT64_MAX, .last_ns = INT64_MIN, .reason = "", .source = ""};
-	return f->outputs[MT_VERDICT_DEFAULT] ? mt_output_segment(f->outputs[MT_VERDICT_DEFAULT]) : &none;
+	if (!f->outputs[MT_VERDICT_DEFAULT])
+		return &none;
+	/* A hook that is stuck may look at it at any time. */
+	return f->pristine ? &f->segment : mt_output_segment(f->outputs[MT_VERDICT_DEFAULT]);
 }
 
 /* --- batches --------------------------------------------------------------------------- */
@@ -356,7 +377,140 @@ static int serve(struct mt_flow *f, uint32_t index)
 /* Has a script asked for the end, in any hook? */
 static bool stopped(const struct mt_flow *f)
 {
-	return f->state && f->state->stop;
+	return f->state && __atomic_load_n(&f->state->stop, __ATOMIC_RELAXED) == MT_STOP_RUN;
+}
+
+static int script_failed(struct mt_flow *f)
+{
+	f->status = f->status ? f->status : MT_STATUS_SCRIPT;
+	return -1;
+}
+
+/* --- batches that go past a hook that is stuck ------------------------------------------- */
+
+static void keep_pristine(struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	if (f->pristine)
+		memcpy(f->pristine + from, f->batch->packets + from, (to - from) * sizeof *f->pristine);
+}
+
+/* The packet is given its verdict without the scripts; those that dropped it had it. */
+static void bypass(struct mt_flow *f, struct mt_packet *p, const struct mt_packet *seen)
+{
+	uint8_t verdict = __atomic_load_n(&seen->verdict, __ATOMIC_RELAXED);
+	if (verdict > MT_VERDICT_LAST_OUTPUT)
+		p->verdict = verdict;
+	else
+		mt_bypass_packet(f->bypass, p);
+}
+
+/* Packets of the range that need nothing more from the scripts end here. */
+static uint32_t finished_of(const struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	uint32_t finished = mt_hooks_finished(f->scripts, from);
+	if (finished < f->next)
+		finished = f->next;
+	return finished < to ? finished : to;
+}
+
+/* The hook keeps the batch it has; go on with another one that holds what it has finished, and the
+ * rest of the range as it came.  Where the rule is stop, the packet in hand is the last. */
+static int pass_around(struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	struct mt_batch *out = f->batch, *b = f->spare;
+	uint32_t finished = finished_of(f, from, to);
+	b->seq = out->seq;
+	b->n = out->n;
+	b->bytes = out->bytes;
+	b->last = out->last;
+	b->screened = out->screened;
+	b->decoded = 0;
+	b->edits = NULL; /* they are the hook's; what was read is in f->pristine */
+	memcpy(b->packets, out->packets, finished * sizeof *b->packets);
+	memcpy(b->packets + finished, f->pristine + finished, (to - finished) * sizeof *b->packets);
+	memcpy(b->packets + to, out->packets + to, (out->n - to) * sizeof *b->packets);
+	f->stuck = out;
+	f->spare = NULL;
+	f->batch = b;
+	if (mt_hooks_lost_ends(f->scripts)) {
+		if (finished < to && b->packets[finished].verdict <= MT_VERDICT_LAST_OUTPUT)
+			b->packets[finished].verdict = MT_VERDICT_BYPASS_DROP;
+		route(f, finished < to ? finished + 1 : to);
+		return script_failed(f);
+	}
+	for (uint32_t i = finished; i < to; i++)
+		bypass(f, &b->packets[i], &out->packets[i]);
+	return route(f, to) ? -1 : 1;
+}
+
+/* The hook still has an earlier batch. */
+static int pass_by(struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++)
+		bypass(f, &f->batch->packets[i], &f->batch->packets[i]);
+	return route(f, to) ? -1 : 1;
+}
+
+/* No hook has the batch, and none will be called any more. */
+static int pass_broken(struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	uint32_t finished = finished_of(f, from, to);
+	mt_edits_restore(f->batch, finished, to);
+	if (mt_bypass_rule(f->bypass, false) != MT_RULE_STOP)
+		return pass_by(f, finished, to);
+	if (finished < to && f->batch->packets[finished].verdict <= MT_VERDICT_LAST_OUTPUT)
+		f->batch->packets[finished].verdict = MT_VERDICT_BYPASS_DROP;
+	route(f, finished < to ? finished + 1 : to);
+	return script_failed(f);
+}
+
+/* Can scripts be asked?  What a hook had that is back is free again.  1; 0: they can not; -1: the run ends. */
+static int scripts_ready(struct mt_flow *f)
+{
+	if (!f->scripts)
+		return 0;
+	if (!mt_hooks_ready(f->scripts))
+		return mt_hooks_lost_ends(f->scripts) ? script_failed(f) : 0;
+	if (f->stuck) {
+		mt_edits_release(f->stuck);
+		f->spare = f->stuck;
+		f->stuck = NULL;
+	}
+	return 1;
+}
+
+uint64_t mt_flow_held(struct mt_flow *f)
+{
+	return f->stuck ? f->stuck->seq : 0;
+}
+
+struct mt_batch *mt_flow_replacement(const struct mt_flow *f)
+{
+	return f->batch;
+}
+
+/* --- batches through the scripts --------------------------------------------------------- */
+
+/* The range is the scripts' from now on. */
+static void hand_over(struct mt_flow *f, uint32_t from, uint32_t to)
+{
+	struct mt_hook_state *st = f->state;
+	st->batch = f->batch;
+	st->first_ns = f->first_ns;
+	st->clock_ns = f->clock_ns;
+	st->before = (double)f->before;
+	st->from = from;
+	st->to = to;
+	st->fresh = 1;
+	st->last_stage = 0;
+}
+
+static enum mt_turn ask_scripts(struct mt_flow *f)
+{
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	enum mt_turn turn = mt_hooks_batch(f->scripts);
+	mt_stage_enter(f->clock, before);
+	return turn;
 }
 
 static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
@@ -364,10 +518,13 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 	struct mt_hook_state *st = f->state;
 	struct mt_output *o = f->outputs[MT_VERDICT_DEFAULT];
 	struct mt_err err;
-	for (st->from = from, st->to = to;; st->from = st->index) {
-		enter_script(f);
-		mt_script_batch(f->script);
-		leave_script(f);
+	int ready = scripts_ready(f);
+	if (ready <= 0)
+		return ready ? -1 : pass_by(f, from, to);
+	keep_pristine(f, from, to);
+	for (hand_over(f, from, to);; st->from = st->index) {
+		if (ask_scripts(f) == MT_TURN_LOST)
+			return pass_around(f, from, to);
 		switch (st->action) {
 		case MT_ACTION_DONE:
 			return route(f, to) ? -1 : !stopped(f);
@@ -383,12 +540,16 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 				return output_failed(f, &err);
 			break;
 		case MT_ACTION_STOP:
+			if (!stopped(f)) /* it was to leave its loop for another reason */
+				break;
 			return route(f, st->index) ? -1 : 0;
+		case MT_ACTION_BROKEN:
+			return pass_broken(f, from, to);
 		default:
 			/* The packet that the script failed on was read, so it is counted too. */
-			f->status = f->status ? f->status : MT_STATUS_SCRIPT;
 			if (st->index < to && f->batch->packets[st->index].verdict <= MT_VERDICT_LAST_OUTPUT)
 				f->batch->packets[st->index].verdict = MT_VERDICT_BYPASS_DROP;
+			script_failed(f);
 			route(f, st->index < to ? st->index + 1 : to);
 			return -1;
 		}
@@ -451,17 +612,18 @@ static int tick_outputs(struct mt_flow *f, int64_t clock_ns)
 
 int mt_flow_start(struct mt_flow *f, const json_t *sources)
 {
-	enter_script(f);
-	int status = mt_script_start(f->script, sources);
-	leave_script(f);
+	int status;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	mt_hooks_start(f->scripts, sources, &status);
+	mt_stage_enter(f->clock, before);
 	return status;
 }
 
 void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources)
 {
-	enter_script(f);
-	mt_script_stop(f->script, stats, sources);
-	leave_script(f);
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	mt_hooks_stop(f->scripts, stats, sources);
+	mt_stage_enter(f->clock, before);
 }
 
 int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
@@ -472,12 +634,10 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 		note_first(f);
 	if (f->options->any_live)
 		mark_jumps(batch);
-	if (f->state) {
-		f->state->batch = batch;
-		f->state->first_ns = f->first_ns;
-	}
 	if (stopped(f))
 		return 0;
+	if (scripts_ready(f) < 0)
+		return -1;
 	for (uint32_t from = 0; from < batch->n;) {
 		uint32_t to = limit(f, from);
 		int r = 1;
@@ -489,31 +649,33 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 			return 0;
 		from = to;
 	}
-	if (batch->decoded && !atomic_load(&f->wants_decode))
+	if (f->batch->decoded && !atomic_load(&f->wants_decode))
 		atomic_store(&f->wants_decode, true);
-	if (f->state) {
-		f->state->before += batch->n;
-		f->state->clock_ns = f->clock_ns;
-	}
+	f->before += batch->n;
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
+}
+
+/* The stream clock goes on without packets. */
+static int tick_scripts(struct mt_flow *f)
+{
+	int ready = scripts_ready(f);
+	if (ready <= 0)
+		return ready ? -1 : 1;
+	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+	enum mt_turn turn = mt_hooks_tick(f->scripts, f->clock_ns);
+	mt_stage_enter(f->clock, before);
+	if (turn == MT_TURN_FAILED || (turn == MT_TURN_LOST && mt_hooks_lost_ends(f->scripts)))
+		return script_failed(f);
+	return !stopped(f);
 }
 
 int mt_flow_idle(struct mt_flow *f, int64_t clock_ns)
 {
 	if (clock_ns != INT64_MIN && clock_ns > f->clock_ns) {
 		f->clock_ns = clock_ns;
-		if (f->script) {
-			f->state->clock_ns = clock_ns;
-			enter_script(f);
-			int r = mt_script_tick(f->script, clock_ns);
-			leave_script(f);
-			if (r) {
-				f->status = f->status ? f->status : MT_STATUS_SCRIPT;
-				return -1;
-			}
-			if (f->state->stop)
-				return 0;
-		}
+		int r = f->scripts ? tick_scripts(f) : 1;
+		if (r <= 0)
+			return r;
 	}
 	return tick_outputs(f, clock_ns) ? -1 : 1;
 }
@@ -547,27 +709,27 @@ static int close_outputs(struct mt_flow *f)
 
 int mt_flow_finish(struct mt_flow *f)
 {
-	int r = 0;
+	enum mt_turn turn = MT_TURN_GOOD;
 	f->finished = true;
-	if (f->script) {
-		enter_script(f);
-		r = mt_script_last_interval(f->script);
-		leave_script(f);
+	if (scripts_ready(f) > 0) {
+		enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_HOOK);
+		f->state->clock_ns = f->clock_ns;
+		turn = mt_hooks_last_interval(f->scripts);
+		mt_stage_enter(f->clock, before);
 	}
-	if (r && !f->status)
-		f->status = MT_STATUS_SCRIPT;
-	return close_outputs(f) ? -1 : r;
+	if (turn == MT_TURN_FAILED)
+		script_failed(f);
+	return close_outputs(f) || turn == MT_TURN_FAILED ? -1 : 0;
 }
 
 bool mt_flow_abandon(struct mt_flow *f)
 {
-	int expected = IN_SCRIPT;
-	if (!atomic_compare_exchange_strong(&f->where, &expected, ABANDONED))
+	if (!f->scripts || !mt_hooks_abandon(f->scripts))
 		return false;
 	/* Scripts are out of the game: no hook may be called from here. */
 	f->hooks = (struct mt_output_hooks){0};
-	if (f->batch && !f->finished && f->state->index <= f->batch->n)
-		route(f, f->state->index);
+	if (f->batch && !f->finished)
+		route(f, mt_hooks_finished(f->scripts, f->next));
 	close_outputs(f);
 	return true;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * flow.h - what happens to a batch on the hook thread: scripts, routing, outputs, counts.
+ * flow.h - what happens to a batch behind the queue: scripts, routing, outputs, counts.
  *
  * batch -> scripts give each packet a verdict -> packets go to the output their verdict
  * names -> every packet is counted once, under its source.  Rotation happens between two
  * packets, so a script that looks at the open segment always sees everything before the
  * packet in its hand.
+ *
+ * When scripts run on a thread of their own (hooks.h) and a hook does not come back, the batch is taken from
+ * it. Packets that it had finished keep their verdicts; the others, and all batches until it is back, go on as
+ * they came, by the on_error rules of the chain.  The hook keeps the old batch, of which nothing is written any
+ * more; a copy of the packets from before it got them goes on in its place.
  */
 #ifndef MT_FLOW_H
 #define MT_FLOW_H
@@ -19,13 +24,15 @@
 #include "options.h"
 #include "output.h"
 
+struct mt_hooks;
 struct mt_script;
 
 struct mt_flow;
 
-/* A flow without outputs.  options, ifaces: borrowed.  script: may be NULL, borrowed. */
+/* A flow without outputs.  options, ifaces: borrowed.  script, and what calls it: both NULL or both borrowed.
+ */
 struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_ifaces *ifaces,
-                            struct mt_script *script);
+                            struct mt_script *script, struct mt_hooks *scripts);
 void mt_flow_free(struct mt_flow *f);
 
 /* Add an output; the first is the default one if has_default was said in options, the others
@@ -40,6 +47,10 @@ void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources)
 /* Work on a batch.  1: go on; 0: the run has come to its end (-c, --duration, a script said
  * stop); -1: an output or a script failed, it was reported, mt_flow_status tells. */
 int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch);
+/* Number of the batch that a stuck hook still has; 0: none.  When it has just become that of mt_flow_batch,
+ * the batch is the flow's, and the one that goes on in its place is mt_flow_replacement. */
+uint64_t mt_flow_held(struct mt_flow *f);
+struct mt_batch *mt_flow_replacement(const struct mt_flow *f);
 /* Nothing has come for a while: timers of outputs and scripts.  clock_ns: the stream clock
  * (wall clock minus window), INT64_MIN when no source is live.  1, 0 or -1 as above. */
 int mt_flow_idle(struct mt_flow *f, int64_t clock_ns);
@@ -47,8 +58,8 @@ int mt_flow_idle(struct mt_flow *f, int64_t clock_ns);
 int mt_flow_rotate(struct mt_flow *f);
 /* End: last intervals, outputs closed, on_stop.  0, or -1 after a failure. */
 int mt_flow_finish(struct mt_flow *f);
-/* Finish the outputs only, from another thread, while the one that runs hooks is stuck in one.
- * false: it is not in a hook of that kind right now. */
+/* Told to end at once, from another thread: finish the outputs, if the thread that works for the flow is in a
+ * hook that has no time limit.  false: it is not, or it has been told to leave the hook alone and finish. */
 bool mt_flow_abandon(struct mt_flow *f);
 
 /* Worst exit status so far: 0, MT_STATUS_OUTPUT, MT_STATUS_SCRIPT. */

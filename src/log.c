@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -8,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The verbosity is set once, before threads start; the progress flag may be wiped by any thread. */
+/* Verbosity and patience are set once, before threads start; the progress flag may be wiped by any thread. */
 static int verbosity;
+static int patience_ms = -1;
 static atomic_bool progress_shown;
 
 void mt_log_set_verbosity(int level)
@@ -17,8 +19,26 @@ void mt_log_set_verbosity(int level)
 	verbosity = level;
 }
 
+void mt_log_set_patience(int ms)
+{
+	patience_ms = ms;
+}
+
+/* A capture waits for nobody who does not read its messages.  A pipe that is full is given one chance, then
+ * its messages are lost until it is read again. */
+static bool have_reader(void)
+{
+	static atomic_bool blocked;
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	bool ready = poll(&fd, 1, atomic_load(&blocked) ? 0 : patience_ms) != 0;
+	atomic_store(&blocked, !ready);
+	return ready;
+}
+
 static void write_all(const char *text, size_t len)
 {
+	if (patience_ms >= 0 && !have_reader())
+		return;
 	while (len) {
 		ssize_t n = write(STDERR_FILENO, text, len);
 		if (n <= 0)

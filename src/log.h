@@ -10,6 +10,8 @@
 
 /* How much is said: 0 errors, warnings and notes, 1 with -v, 2 with -vv. */
 void mt_log_set_verbosity(int level);
+/* Wait at most so long for somebody to read a message (-1, the default: for ever), then lose it. */
+void mt_log_set_patience(int ms);
 /* "moontap: TEXT" on standard error. */
 void mt_log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "moontap: warning: TEXT". */

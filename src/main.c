@@ -7,6 +7,7 @@
  * shows progress; a thread of its own waits for signals.
  */
 #include <errno.h>
+#include <limits.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "flow.h"
+#include "hooks.h"
 #include "linktype.h"
 #include "log.h"
 #include "options.h"
@@ -32,6 +34,7 @@
 
 enum {
 	PROGRESS_MS = 250,     /* how often the progress line is renewed */
+	BLOCKED_MS = 500,      /* how long to wait for a reader of what a stuck script may hold up */
 	ABANDON_MS = 2000,     /* after a second signal: how long a script may take to let go */
 	WAKE_SIGNAL = SIGUSR2, /* ends the wait of the signal thread */
 	SAME_SIGNAL_MS = 250   /* timeout(1) signals a process and its group: that is one signal, not two */
@@ -41,6 +44,7 @@ struct program {
 	struct mt_options options;
 	struct mt_ifaces *ifaces;
 	struct mt_script *script;
+	struct mt_hooks *hooks; /* NULL without scripts */
 	struct mt_run *run;
 	struct mt_flow *flow;
 	bool sources_tried;
@@ -49,6 +53,8 @@ struct program {
 	struct mt_profile profile; /* filled in with --profile */
 	pthread_t signal_thread;
 	sigset_t signals;
+	pthread_mutex_t printing;
+	bool printed; /* the object of --json; under printing */
 	bool signal_thread_runs;
 	atomic_int phase;       /* enum phase */
 	atomic_bool stop;       /* told to end; sources look at it */
@@ -212,16 +218,60 @@ static void supervise(struct program *p)
 
 /* --- signals ----------------------------------------------------------------------------- */
 
-static void print_json(struct program *p, struct mt_script *script, int status)
+/* stdio is the scripts' too.  While one is stuck, perhaps in a print, what is left to say goes past it, and
+ * waits only as long as somebody reads. */
+static void write_patiently(int fd, const char *text)
+{
+	struct pollfd out = {.fd = fd, .events = POLLOUT};
+	for (size_t left = strlen(text); left && poll(&out, 1, BLOCKED_MS) > 0;) {
+		ssize_t n = write(fd, text, left < PIPE_BUF ? left : PIPE_BUF);
+		if (n <= 0)
+			break;
+		text += n;
+		left -= (size_t)n;
+	}
+}
+
+/* What was printed before is still in the buffer. */
+static void flush_patiently(FILE *file)
+{
+	struct pollfd out = {.fd = fileno(file), .events = POLLOUT};
+	if (ftrylockfile(file))
+		return;
+	if (poll(&out, 1, BLOCKED_MS) > 0)
+		fflush(file);
+	funlockfile(file);
+}
+
+/* hooks: NULL if there are none, or if the scripts may not be asked for results.  stuck: a script may hold
+ * standard output. */
+static void print_object(struct program *p, struct mt_hooks *hooks, bool stuck, int status)
 {
 	FILE *out = mt_options_packets_on_stdout(&p->options) ? stderr : stdout;
-	json_t *o = mt_report_all(p->flow, p->ifaces, script, status);
+	json_t *o = mt_report_all(p->flow, p->ifaces, hooks ? mt_hooks_results(hooks) : NULL, status);
 	if (p->options.profile)
-		json_object_set_new(o, "profile", mt_profile_json(&p->profile, script));
-	json_dumpf(o, out, JSON_INDENT(2));
-	fputc('\n', out);
-	fflush(out);
+		json_object_set_new(o, "profile", mt_profile_json(&p->profile, hooks));
+	char *text = json_dumps(o, JSON_INDENT(2));
 	json_decref(o);
+	if (text && (stuck || mt_hooks_lost(hooks))) {
+		flush_patiently(out);
+		write_patiently(fileno(out), text);
+		write_patiently(fileno(out), "\n");
+	} else if (text) {
+		fprintf(out, "%s\n", text);
+		fflush(out);
+	}
+	free(text);
+}
+
+/* Once: after a second interrupt two threads may come to it. */
+static void print_json(struct program *p, struct mt_hooks *hooks, bool stuck, int status)
+{
+	pthread_mutex_lock(&p->printing);
+	if (!p->printed)
+		print_object(p, hooks, stuck, status);
+	p->printed = true;
+	pthread_mutex_unlock(&p->printing);
 }
 
 static void interrupt_outputs(struct program *p)
@@ -240,12 +290,12 @@ static _Noreturn void end_at_once(struct program *p)
 		mt_run_abort(p->run);
 	for (int waited = 0; p->flow && waited < ABANDON_MS && !finished; waited += 50) {
 		struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
-		finished = mt_flow_abandon(p->flow) || poll(&done, 1, 50) > 0;
+		finished = mt_flow_abandon(p->flow) || (poll(&done, 1, 50) > 0 && mt_run_done(p->run));
 	}
 	mt_log_error("interrupted a second time: %s",
 	             finished ? "ended, the outputs are complete up to here" : "ended at once");
 	if (finished && p->options.json)
-		print_json(p, NULL, MT_STATUS_INTERRUPTED); /* a script may be in use */
+		print_json(p, NULL, true, MT_STATUS_INTERRUPTED);
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
@@ -323,7 +373,7 @@ static int exit_status(struct program *p, const json_t *totals)
 			status = MT_STATUS_OUTPUT;
 	if (status == MT_STATUS_OUTPUT)
 		return status;
-	if (status || (p->script && mt_script_failed(p->script)))
+	if (status || (p->script && (mt_script_failed(p->script) || mt_hooks_any_lost(p->hooks))))
 		return MT_STATUS_SCRIPT;
 	if (mt_run_source_failed(p->run) || (p->options.strict && mt_report_lossy(totals)))
 		return MT_STATUS_SOURCE;
@@ -370,7 +420,7 @@ static int finish(struct program *p)
 	if (p->options.verbosity)
 		mt_report_print(p->flow, p->ifaces);
 	if (p->options.profile)
-		mt_profile_report(&p->profile, p->script);
+		mt_profile_report(&p->profile, p->hooks);
 	int status = exit_status(p, totals);
 	json_decref(totals);
 	json_decref(sources);
@@ -401,12 +451,17 @@ static int run(struct program *p)
 		mt_log_error("%s", err.text);
 		return MT_STATUS_USAGE;
 	}
-	p->flow = mt_flow_new(&p->options, p->ifaces, p->script);
-	if (!p->flow)
+	if (p->script)
+		p->hooks = mt_hooks_new(p->script, p->ifaces, p->options.script_timeout_ms, &p->stop);
+	if (!p->script || p->hooks)
+		p->flow = mt_flow_new(&p->options, p->ifaces, p->script, p->hooks);
+	if (!p->flow) {
+		mt_log_error("out of memory");
 		return MT_STATUS_USAGE;
+	}
 	mt_flow_set_drops(p->flow, mt_run_drops, p->run);
 	if (p->options.profile) {
-		mt_run_profile(p->run, &p->profile, p->script);
+		mt_run_profile(p->run, &p->profile, p->hooks);
 		mt_flow_set_clock(p->flow, &p->profile.hooks);
 	}
 	if (open_outputs(p))
@@ -429,6 +484,11 @@ static int run(struct program *p)
 
 static int clean_up(struct program *p, int status)
 {
+	if (mt_hooks_lost(p->hooks)) { /* it may use anything that would be freed, and hold up exit() */
+		flush_patiently(stdout);
+		_exit(status);
+	}
+	mt_hooks_free(p->hooks);
 	mt_flow_free(p->flow);
 	mt_script_free(p->script);
 	mt_run_free(p->run);
@@ -470,7 +530,7 @@ static int command(struct program *p)
 
 int main(int argc, char **argv)
 {
-	struct program p = {.started_ms = mt_monotonic_ms()};
+	struct program p = {.started_ms = mt_monotonic_ms(), .printing = PTHREAD_MUTEX_INITIALIZER};
 	struct mt_err err;
 	tzset();
 	p.ifaces = mt_ifaces_new();
@@ -481,11 +541,13 @@ int main(int argc, char **argv)
 	if (mt_options_parse(&p.options, argc, argv, &err)) {
 		mt_log_error("%s", err.text);
 		if (p.options.json && p.options.source_failed)
-			print_json(&p, NULL, MT_STATUS_USAGE);
+			print_json(&p, NULL, false, MT_STATUS_USAGE);
 		mt_ifaces_free(p.ifaces);
 		return MT_STATUS_USAGE;
 	}
 	mt_log_set_verbosity(p.options.verbosity);
+	if (p.options.any_live)
+		mt_log_set_patience(BLOCKED_MS);
 	if (p.options.command != MT_COMMAND_RUN)
 		return clean_up(&p, command(&p));
 	int64_t now_ns = mt_wall_ns();
@@ -493,7 +555,7 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	int status = start_signal_thread(&p) ? MT_STATUS_USAGE : run(&p);
 	if (p.options.json && p.sources_tried)
-		print_json(&p, p.script, status);
+		print_json(&p, p.hooks, false, status);
 	end_signal_thread(&p);
 	return clean_up(&p, status);
 }

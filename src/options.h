@@ -84,8 +84,9 @@ struct mt_options {
 	const char *user;    /* --relinquish-privileges */
 	const char *lua_dir; /* --lua-dir */
 	enum mt_error_rule on_script_error;
-	uint64_t script_errors; /* --script-errors */
-	uint64_t script_memory; /* --script-memory, bytes */
+	uint64_t script_errors;     /* --script-errors */
+	uint64_t script_memory;     /* --script-memory, bytes */
+	unsigned script_timeout_ms; /* --script-timeout; 0: none */
 };
 
 /* Parse argv, which is not changed.  0, or -1 with err (status 1) and nothing to free.  Strings

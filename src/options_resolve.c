@@ -14,6 +14,8 @@
 #include "options_table.h"
 #include "units.h"
 
+enum { LIVE_SCRIPT_TIMEOUT_MS = 2000 };
+
 static const char *needs_text[] = {
         [MT_NEEDS_SEGMENTS] = "-B DIR",
         [MT_NEEDS_OUTPUT] = "an output (-o, -B or --out)",
@@ -274,5 +276,7 @@ int mt_options_resolve(struct mt_parse *p, struct mt_err *err)
 	    mt_options_check_overlap(p, err))
 		return -1;
 	resolve_snaplen(o);
+	if (o->any_live && !o->script_timeout_ms)
+		o->script_timeout_ms = LIVE_SCRIPT_TIMEOUT_MS;
 	return 0;
 }

@@ -276,6 +276,18 @@ static int set_flush(struct mt_parse *p, const struct mt_option *option, const c
 	return 0;
 }
 
+static int set_script_timeout(struct mt_parse *p, const struct mt_option *option, const char *value,
+                              struct mt_err *err)
+{
+	int64_t ns;
+	(void)option;
+	if (!mt_parse_duration(value, &ns) || ns < 10000000 || ns / 1000000 > DAY_MS)
+		return mt_err_set(err, "%s %s: expected seconds from 0.01 to 86400, or as in 500ms", p->spelt,
+		                  value);
+	p->options->script_timeout_ms = (unsigned)(ns / 1000000);
+	return 0;
+}
+
 static int set_script(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
 {
 	struct mt_options *o = p->options;
@@ -498,6 +510,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "script-memory", .argument = "SIZE", .topic = MT_TOPIC_SCRIPTS, .needs = MT_NEEDS_SCRIPT,
 	 .set = set_size, .offset = AT(script_memory), .min = 16 << 20, .max = INT64_MAX,
 	 .help = "memory all scripts may take (default 1G)"},
+	{.name = "script-timeout", .argument = "SEC", .topic = MT_TOPIC_SCRIPTS, .needs = MT_NEEDS_SCRIPT,
+	 .set = set_script_timeout,
+	 .help = "go on without a hook after SEC (default 2 live, none with files)"},
 	{.name = "lua-dir", .argument = "DIR", .topic = MT_TOPIC_SCRIPTS,
 	 .set = set_folder, .offset = AT(lua_dir),
 	 .help = "modules in DIR go before the built-in ones"},

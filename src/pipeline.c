@@ -46,17 +46,18 @@ struct mt_run {
 	struct mt_queue *queue;
 	struct mt_flow *flow;
 	struct mt_profile *profile;   /* or NULL */
-	struct mt_script *script;     /* for the profile; or NULL */
+	struct mt_hooks *scripts;     /* for the profile; or NULL */
 	struct mt_stage_clock *clock; /* of the reading thread; or NULL */
 
 	pthread_t reader, hooks;
 	bool reader_started, hooks_started;
 	int done_fd;
 	atomic_bool *stop; /* the main thread's */
-	atomic_bool want_rotate, want_stats, abort;
+	atomic_bool want_rotate, want_stats, abort, done;
 	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
 	int64_t losses_at_ms;
-	bool failed; /* a source broke before the threads started */
+	uint64_t held; /* hook thread: batch that a stuck hook has; 0: none */
+	bool failed;   /* a source broke before the threads started */
 };
 
 /* --- opening ----------------------------------------------------------------------------- */
@@ -338,7 +339,23 @@ static void serve_requests(struct mt_run *run)
 		return;
 	mt_report_print(run->flow, run->ifaces);
 	if (run->profile)
-		mt_profile_report(run->profile, run->script);
+		mt_profile_report(run->profile, run->scripts);
+}
+
+/* A hook that is stuck in batch b, or in none: what it still reads stays where it is, until it is back. Returns
+ * the batch that is in hand in its place. */
+static struct mt_batch *hold(struct mt_run *run, struct mt_batch *b)
+{
+	uint64_t held = mt_flow_held(run->flow);
+	if (held == run->held)
+		return b;
+	if (b && held == b->seq) {
+		b = mt_flow_replacement(run->flow);
+		mt_queue_replace(run->queue, b);
+	}
+	mt_chunks_hold(run->chunks, held);
+	run->held = held;
+	return b;
 }
 
 static void *hooks_main(void *arg)
@@ -357,14 +374,17 @@ static void *hooks_main(void *arg)
 			last = b->last;
 			if (run->hook_screen)
 				mt_screen_batch(run->hook_screen, b);
+			uint64_t seq = b->seq;
 			r = mt_flow_batch(run->flow, b);
+			b = hold(run, b);
 			mt_edits_release(b);
-			mt_chunks_release(run->chunks, b->seq);
+			mt_chunks_release(run->chunks, seq);
 			mt_queue_release(run->queue);
 		} else {
 			int64_t window_ns = (int64_t)run->options->window_ms * 1000000;
 			r = mt_flow_idle(run->flow,
 			                 run->options->any_live ? mt_wall_ns() - window_ns : INT64_MIN);
+			hold(run, NULL);
 		}
 		serve_requests(run);
 		if (r <= 0 || last || mt_flow_status(run->flow) || atomic_load(&run->abort))
@@ -373,6 +393,7 @@ static void *hooks_main(void *arg)
 	mt_queue_leave(run->queue);
 	mt_flow_finish(run->flow);
 	mt_stage_end(clock);
+	atomic_store(&run->done, true);
 	uint64_t one = 1;
 	if (write(run->done_fd, &one, sizeof one) < 0)
 		mt_log_error("eventfd: the end of the run could not be told");
@@ -381,10 +402,10 @@ static void *hooks_main(void *arg)
 
 /* --- control ----------------------------------------------------------------------------- */
 
-void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_script *script)
+void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_hooks *scripts)
 {
 	run->profile = profile;
-	run->script = script;
+	run->scripts = scripts;
 	run->clock = &profile->reader;
 	mt_merge_set_clock(run->merge, run->clock);
 }
@@ -406,6 +427,11 @@ int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
 int mt_run_done_fd(const struct mt_run *run)
 {
 	return run->done_fd;
+}
+
+bool mt_run_done(const struct mt_run *run)
+{
+	return atomic_load(&run->done);
 }
 
 void mt_run_abort(struct mt_run *run)

@@ -8,6 +8,14 @@
  *
  * The hook thread owns the Lua state and the outputs while it runs.  The queue is the only
  * thing the two share, besides counters.
+ *
+ * When there is a time limit for hooks (live, or --script-timeout) there is one more:
+ *
+ *   scripts' thread: Lua, whenever the hook thread asks      (hooks)
+ *
+ * The two take turns, so order and results are the same; but the hook thread does not wait longer than
+ * the limit.  Memory of a batch that a stuck hook has is not used again before the hook is back: one batch
+ * and the chunks it points into, and never a second one.
  */
 #ifndef MT_PIPELINE_H
 #define MT_PIPELINE_H
@@ -21,6 +29,7 @@
 #include "script.h"
 
 struct mt_run;
+struct mt_hooks;
 struct mt_profile;
 
 /* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
@@ -40,12 +49,14 @@ struct mt_link_summary mt_run_links(const struct mt_run *run);
 /* Are all times whole microseconds, as far as is known?  *sure: nothing finer can come. */
 bool mt_run_microseconds(const struct mt_run *run, bool *sure);
 
-/* --profile: measure into *profile, which is borrowed; script is asked for its part at SIGUSR1. */
-void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_script *script);
+/* --profile: measure into *profile, which is borrowed; scripts are asked for their part at SIGUSR1. */
+void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_hooks *scripts);
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
 /* Descriptor that becomes readable when the hook thread has ended. */
 int mt_run_done_fd(const struct mt_run *run);
+/* Has it?  Then its numbers may be read. */
+bool mt_run_done(const struct mt_run *run);
 /* End now: no batch is taken any more, the outputs are finished. */
 void mt_run_abort(struct mt_run *run);
 /* Ask the hook thread to close the segment, or to print statistics. */

@@ -208,7 +208,7 @@ static json_t *conclusion(const struct mt_profile *p, double wall)
 	                    percent(reader, wall), read.what, percent(read.seconds, wall), idle);
 }
 
-json_t *mt_profile_json(const struct mt_profile *p, struct mt_script *script)
+json_t *mt_profile_json(const struct mt_profile *p, struct mt_hooks *scripts)
 {
 	json_t *o = json_object();
 	double wall = wall_seconds(p);
@@ -218,7 +218,7 @@ json_t *mt_profile_json(const struct mt_profile *p, struct mt_script *script)
 	json_object_set_new(o, "conclusion", conclusion(p, wall));
 	struct span hooks = span_of(&p->hooks);
 	double hook_seconds = (double)(hooks.ended_ns - hooks.begun_ns) / 1e9;
-	json_t *lua = script ? mt_script_profile(script, hook_seconds) : NULL;
+	json_t *lua = scripts ? mt_hooks_profile(scripts, hook_seconds) : NULL;
 	if (lua)
 		json_object_update(o, lua);
 	json_decref(lua);

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "script.h"
+#include "hooks.h"
 
 /* In the order of the report.  READER: on the reading thread; the others on the hook thread. */
 enum mt_stage {
@@ -64,10 +64,10 @@ static inline enum mt_stage mt_stage_enter(struct mt_stage_clock *c, enum mt_sta
 	return __builtin_expect(!c, 1) ? stage : mt_stage_switch(c, stage);
 }
 
-/* The object "profile" of --json.  script: NULL if there is none or it may not be asked now; it must not
- * be running.  While the run goes on: from the hook thread.  New reference. */
-json_t *mt_profile_json(const struct mt_profile *p, struct mt_script *script);
+/* The object "profile" of --json.  scripts: NULL if there are none or they may not be asked now.  While the run
+ * goes on: from the hook thread.  New reference. */
+json_t *mt_profile_json(const struct mt_profile *p, struct mt_hooks *scripts);
 /* The same as text on standard error (profile_print.c). */
-void mt_profile_report(const struct mt_profile *p, struct mt_script *script);
+void mt_profile_report(const struct mt_profile *p, struct mt_hooks *scripts);
 
 #endif

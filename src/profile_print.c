@@ -46,8 +46,8 @@ static void print_thread(const char *name, const json_t *thread, double wall)
 		double seconds = number(all, stages[i].key);
 		if (seconds < 0.0005 && seconds < wall / 1000)
 			continue;
-		int m = snprintf(line + n, sizeof line - n, "%s %s %.3f s (%.0f %%)", comma, stages[i].words, seconds,
-		                 wall > 0 ? 100 * seconds / wall : 0);
+		int m = snprintf(line + n, sizeof line - n, "%s %s %.3f s (%.0f %%)", comma, stages[i].words,
+		                 seconds, wall > 0 ? 100 * seconds / wall : 0);
 		n += m > 0 && (size_t)m < sizeof line - n ? (size_t)m : 0;
 		comma = ",";
 	}
@@ -101,9 +101,9 @@ static void print_compiler(const json_t *o)
 		mt_log_info(0, "profile: LuaJIT's compiler is off: everything was interpreted");
 }
 
-void mt_profile_report(const struct mt_profile *p, struct mt_script *script)
+void mt_profile_report(const struct mt_profile *p, struct mt_hooks *scripts)
 {
-	json_t *o = mt_profile_json(p, script);
+	json_t *o = mt_profile_json(p, scripts);
 	double wall = number(o, "seconds");
 	mt_log_info(0, "profile: %.3f s; %s", wall, text(o, "conclusion"));
 	print_thread("reading thread", json_object_get(o, "reading_thread"), wall);

@@ -157,6 +157,11 @@ struct mt_batch *mt_queue_pop(struct mt_queue *q, int timeout_ms)
 	return q->slots[(atomic_load_explicit(&q->released, memory_order_relaxed) + 1) % q->capacity];
 }
 
+void mt_queue_replace(struct mt_queue *q, struct mt_batch *b)
+{
+	q->slots[(atomic_load_explicit(&q->released, memory_order_relaxed) + 1) % q->capacity] = b;
+}
+
 void mt_queue_release(struct mt_queue *q)
 {
 	uint64_t released = atomic_fetch_add(&q->released, 1) + 1;

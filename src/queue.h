@@ -33,6 +33,9 @@ void mt_queue_wait_released(struct mt_queue *q, uint64_t seq);
 unsigned mt_queue_waiting(struct mt_queue *q);
 /* Consumer: the oldest batch, or NULL after timeout_ms. */
 struct mt_batch *mt_queue_pop(struct mt_queue *q, int timeout_ms);
+/* Consumer: put another batch into the place of the one that pop gave, which is the caller's from then on.
+ * Takes b. */
+void mt_queue_replace(struct mt_queue *q, struct mt_batch *b);
 /* Consumer: done with the batch that pop gave. */
 void mt_queue_release(struct mt_queue *q);
 /* Consumer: no more batches will be taken; the producer's waits end. */

@@ -117,8 +117,7 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 	return o;
 }
 
-json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_script *script,
-                      int status)
+json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, json_t *results, int status)
 {
 	json_t *o = mt_report_totals(flow, ifaces);
 	json_object_set_new(o, "sources", mt_report_sources(flow, ifaces));
@@ -134,7 +133,7 @@ json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces
 	}
 	json_object_set_new(o, "outputs", outputs);
 	json_object_set_new(o, "segments", segments);
-	json_object_set_new(o, "scripts", script ? mt_script_results(script) : json_object());
+	json_object_set_new(o, "scripts", results ? results : json_object());
 	json_object_set_new(o, "status", json_integer(status));
 	return o;
 }

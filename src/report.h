@@ -11,15 +11,14 @@
 
 #include "flow.h"
 #include "iface.h"
-#include "script.h"
 
 /* An array with one object a source group; new reference. */
 json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
 /* Totals: packets bytes kept … linktypes; new reference. */
 json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
-/* The object of --json; flow and script may be NULL (a run that did not start).  New reference. */
-json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, struct mt_script *script,
-                      int status);
+/* The object of --json; flow may be NULL (a run that did not start).  results: of the scripts, taken; may be
+ * NULL.  New reference. */
+json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, json_t *results, int status);
 /* Did the run lose packets: by our buffers, by outputs, in the kernel? */
 bool mt_report_lossy(const json_t *totals);
 /* Statistics as text on standard error: SIGUSR1, and the end of a run with -v. */

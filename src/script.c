@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "script.h"
 
+#include <dlfcn.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <setjmp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <unwind.h>
 
+#include "bypass.h"
 #include "log.h"
 #include "script_json.h"
+#include "units.h"
 
 struct mt_script {
 	const struct mt_options *options;
@@ -24,22 +30,90 @@ struct mt_script {
 	lua_Alloc alloc; /* LuaJIT's own allocator, behind the limit */
 	void *alloc_ctx;
 	size_t used, limit;
+	bool over_limit; /* an error is about to be raised for that */
+	bool dead;       /* left in the middle of compiled code: not to be touched */
+	jmp_buf way_out; /* … to call() */
 
 	bool packet_hooks, segment_open, segment_close, block;
-	bool failed;
+	atomic_bool failed;           /* others may ask while a hook is out */
 	char *name;                   /* what on_segment_open gave last */
 	struct mt_stage_clock *clock; /* --profile; or NULL */
 	struct mt_options *declared;  /* takes outputs that scripts declare */
+	struct mt_bypass *bypass;
 };
 
+enum {
+	GC_STEPMUL = 200, /* LuaJIT's default */
+	OVER_LIMIT = 3    /* see over_limit() */
+};
+
+static char out_of_memory; /* its address is the key of the registry for the struct */
+
 /* --- the state --------------------------------------------------------------------------- */
+
+static _Unwind_Reason_Code look_for_trace(struct _Unwind_Context *frame, void *found)
+{
+	Dl_info info;
+	if (!dladdr((void *)_Unwind_GetIP(frame), &info)) /* in no file: LuaJIT has made this code */
+		*(bool *)found = true;
+	return *(bool *)found ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+/* Were we called, from further up, by compiled Lua? */
+static bool below_compiled_code(void)
+{
+	bool found = false;
+	_Unwind_Backtrace(look_for_trace, &found);
+	return found;
+}
+
+/* The first instruction of Lua that is interpreted again. */
+static void raise_out_of_memory(lua_State *L, lua_Debug *unused)
+{
+	(void)unused;
+	lua_sethook(L, NULL, 0, 0);
+	lua_gc(L, LUA_GCSETSTEPMUL, GC_STEPMUL);
+	lua_pushlightuserdata(L, &out_of_memory);
+	lua_rawget(L, LUA_REGISTRYINDEX);
+	struct mt_script *s = lua_touserdata(L, -1);
+	s->over_limit = false;
+	if (s->state->stop == MT_STOP_BATCH)
+		s->state->stop = MT_STOP_NOT;
+	s->state->slack = (double)s->options->script_memory; /* to deal with it */
+	luaL_error(L, "not enough memory");
+}
+
+/* The scripts want more than --script-memory.  May they have it?
+ * To give nothing is no answer for compiled code: Debian's LuaJIT then takes the stack of the last C call for
+ * that of the trace and writes anywhere.  So there is twice as much again (it may double a table in one
+ * piece), and the error is raised from a hook once the interpreter is back: the loop over the packets leaves
+ * its trace when it sees stop, any other when the collector's next cycle becomes atomic, which is made to be
+ * soon. A trace that does neither and gets even there costs the whole state: it is left where it is, by
+ * longjmp, and not touched again. */
+static bool over_limit(struct mt_script *s, size_t wanted)
+{
+	if (wanted / OVER_LIMIT <= s->limit) {
+		if (!s->over_limit && !s->state->slack) {
+			s->over_limit = true;
+			if (s->state->stop == MT_STOP_NOT)
+				s->state->stop = MT_STOP_BATCH;
+			lua_sethook(s->lua, raise_out_of_memory, LUA_MASKCOUNT, 1);
+			lua_gc(s->lua, LUA_GCSETSTEPMUL, 0); /* a cycle in one step */
+			lua_gc(s->lua, LUA_GCRESTART, 0);    /* now */
+		}
+		return true;
+	}
+	if (!below_compiled_code())
+		return false;
+	s->dead = true;
+	longjmp(s->way_out, 1);
+}
 
 /* LuaJIT's allocator with a limit.  Shrinking always works. */
 static void *limited_alloc(void *ctx, void *ptr, size_t old, size_t size)
 {
 	struct mt_script *s = ctx;
-	if (size > old && s->used + (size - old) > s->limit &&
-	    s->used + (size - old) - s->limit > s->state->slack)
+	if (size > old && s->used + (size - old) > s->limit && !over_limit(s, s->used + (size - old)))
 		return NULL;
 	void *p = s->alloc(s->alloc_ctx, ptr, old, size);
 	if (p || !size)
@@ -68,15 +142,28 @@ static int report_traceback(lua_State *L)
 	return 1;
 }
 
-/* Push runtime.NAME.  The memory limit is for scripts, not for what we pass to them: it
+/* Push runtime.NAME; false: Lua is dead.  The memory limit is for scripts, not for what we pass to them: it
  * holds again from call() on. */
-static void push_function(struct mt_script *s, const char *name)
+static bool push_function(struct mt_script *s, const char *name)
 {
+	if (s->dead)
+		return false;
 	s->limit = SIZE_MAX;
 	lua_pushcfunction(s->lua, report_traceback);
 	lua_rawgeti(s->lua, LUA_REGISTRYINDEX, s->runtime);
 	lua_getfield(s->lua, -1, name);
 	lua_remove(s->lua, -2);
+	return true;
+}
+
+static void report_death(struct mt_script *s)
+{
+	char place[MT_SCRIPT_PLACE];
+	s->failed = true;
+	mt_log_error("script %s: not enough memory (--script-memory) in the middle of compiled code%s: no "
+	             "script can "
+	             "be called any more",
+	             mt_bypass_at(s->bypass, s->state->script)->label, mt_script_place(s, place));
 }
 
 /* Call what push_function pushed, with n arguments above it.  The library catches what scripts
@@ -85,8 +172,21 @@ static void push_function(struct mt_script *s, const char *name)
 static bool call(struct mt_script *s, int n, int results)
 {
 	int handler = lua_gettop(s->lua) - n - 1;
+	if (setjmp(s->way_out)) {
+		report_death(s);
+		return false;
+	}
 	s->limit = s->options->script_memory;
+	if (s->used <= s->limit)
+		s->state->slack = 0;
 	int r = lua_pcall(s->lua, n, results, handler);
+	if (s->over_limit) { /* it did not come to that */
+		s->over_limit = false;
+		if (s->state->stop == MT_STOP_BATCH)
+			s->state->stop = MT_STOP_NOT;
+		lua_sethook(s->lua, NULL, 0, 0);
+		lua_gc(s->lua, LUA_GCSETSTEPMUL, GC_STEPMUL);
+	}
 	if (r == 0) {
 		lua_remove(s->lua, handler);
 		return true;
@@ -102,11 +202,35 @@ static bool call(struct mt_script *s, int n, int results)
 	return false;
 }
 
+static uint16_t link_of_first(const struct mt_script *s)
+{
+	return mt_ifaces_count(s->ifaces) ? mt_ifaces_get(s->ifaces, 0)->linktype : 1;
+}
+
+/* add_bypass(label, rule, packets, batch, blocks, results, filter, keep): the next script of the chain, as
+ * bypass.h has it. */
+static int add_bypass(lua_State *L)
+{
+	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
+	static const char *const rules[] = {"keep", "drop", "stop", NULL};
+	struct mt_err err;
+	struct mt_bypass_script script = {.label = (char *)(uintptr_t)luaL_checkstring(L, 1),
+	                                  .rule = MT_RULE_KEEP + (unsigned)luaL_checkoption(L, 2, NULL, rules),
+	                                  .packets = lua_toboolean(L, 3),
+	                                  .batch = lua_toboolean(L, 4),
+	                                  .blocks = lua_toboolean(L, 5),
+	                                  .results = lua_toboolean(L, 6)};
+	if (mt_bypass_add(s->bypass, &script, luaL_optstring(L, 7, NULL), luaL_optstring(L, 8, NULL),
+	                  link_of_first(s), &err))
+		return luaL_error(L, "%s", err.text);
+	return 0;
+}
+
 /* linktype() -> that of the first interface, for filters to be checked against. */
 static int first_linktype(lua_State *L)
 {
 	struct mt_script *s = lua_touserdata(L, lua_upvalueindex(1));
-	lua_pushinteger(L, mt_ifaces_count(s->ifaces) ? mt_ifaces_get(s->ifaces, 0)->linktype : 1);
+	lua_pushinteger(L, link_of_first(s));
 	return 1;
 }
 
@@ -157,9 +281,10 @@ struct mt_script *mt_script_new(const struct mt_options *options, const struct m
 	if (s) {
 		s->state = calloc(1, sizeof *s->state);
 		s->no_batch = calloc(1, sizeof *s->no_batch);
+		s->bypass = mt_bypass_new();
 		s->lua = luaL_newstate();
 	}
-	if (!s || !s->state || !s->no_batch || !s->lua) {
+	if (!s || !s->state || !s->no_batch || !s->bypass || !s->lua) {
 		mt_err_set(err, "out of memory");
 		mt_script_free(s);
 		return NULL;
@@ -177,6 +302,9 @@ struct mt_script *mt_script_new(const struct mt_options *options, const struct m
 	s->used = (size_t)lua_gc(s->lua, LUA_GCCOUNT, 0) * 1024;
 	s->limit = options->script_memory;
 	lua_setallocf(s->lua, limited_alloc, s);
+	lua_pushlightuserdata(s->lua, &out_of_memory);
+	lua_pushlightuserdata(s->lua, s);
+	lua_rawset(s->lua, LUA_REGISTRYINDEX);
 	return s;
 }
 
@@ -184,10 +312,11 @@ void mt_script_free(struct mt_script *s)
 {
 	if (!s)
 		return;
-	if (s->lua) {
+	if (s->lua && !s->dead) {
 		s->limit = SIZE_MAX;
 		lua_close(s->lua);
 	}
+	mt_bypass_free(s->bypass);
 	free(s->name);
 	free(s->state);
 	free(s->no_batch);
@@ -282,6 +411,9 @@ static void push_settings(struct mt_script *s, const char *extra)
 	lua_pushcfunction(L, mt_lua_json_decode);
 	lua_setfield(L, -2, "json_decode");
 	lua_pushlightuserdata(L, s);
+	lua_pushcclosure(L, add_bypass, 1);
+	lua_setfield(L, -2, "add_bypass");
+	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, first_linktype, 1);
 	lua_setfield(L, -2, "linktype");
 }
@@ -360,7 +492,12 @@ bool mt_script_has_block(const struct mt_script *s)
 
 bool mt_script_failed(const struct mt_script *s)
 {
-	return s->failed || s->state->errors;
+	return s->failed || __atomic_load_n(&s->state->errors, __ATOMIC_RELAXED);
+}
+
+struct mt_bypass *mt_script_bypass(const struct mt_script *s)
+{
+	return s->bypass;
 }
 
 /* --- hooks ------------------------------------------------------------------------------- */
@@ -373,13 +510,15 @@ static int call_status(struct mt_script *s, int n)
 		good = lua_toboolean(s->lua, -1);
 		lua_pop(s->lua, 1);
 	}
-	s->failed |= !good;
+	if (!good)
+		s->failed = true;
 	return good ? 0 : -1;
 }
 
 int mt_script_start(struct mt_script *s, const json_t *sources)
 {
-	push_function(s, "start");
+	if (!push_function(s, "start"))
+		return MT_STATUS_SCRIPT;
 	mt_lua_push_json(s->lua, sources);
 	if (!call(s, 1, 1))
 		return MT_STATUS_SCRIPT;
@@ -392,31 +531,29 @@ int mt_script_start(struct mt_script *s, const json_t *sources)
 
 void mt_script_batch(struct mt_script *s)
 {
-	push_function(s, "batch");
-	if (!call(s, 0, 0))
-		s->state->action = MT_ACTION_FAIL;
+	if (!push_function(s, "batch") || !call(s, 0, 0))
+		s->state->action = MT_ACTION_BROKEN;
 	s->state->generation++; /* no packet outlives the call */
-	if (s->state->action == MT_ACTION_FAIL)
+	if (s->state->action == MT_ACTION_FAIL || s->state->action == MT_ACTION_BROKEN)
 		s->failed = true;
 }
 
 int mt_script_tick(struct mt_script *s, int64_t clock_ns)
 {
 	s->state->clock_ns = clock_ns;
-	push_function(s, "tick");
-	return call_status(s, 0);
+	return push_function(s, "tick") ? call_status(s, 0) : 0;
 }
 
 int mt_script_last_interval(struct mt_script *s)
 {
-	push_function(s, "last_interval");
-	return call_status(s, 0);
+	return push_function(s, "last_interval") ? call_status(s, 0) : 0;
 }
 
 int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sources)
 {
 	s->state->batch = s->no_batch;
-	push_function(s, "stop");
+	if (!push_function(s, "stop"))
+		return -1;
 	mt_lua_push_json(s->lua, stats);
 	mt_lua_push_json(s->lua, sources);
 	return call_status(s, 2);
@@ -424,7 +561,8 @@ int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sourc
 
 const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_view *segment)
 {
-	push_function(s, "segment_open");
+	if (!push_function(s, "segment_open"))
+		return NULL;
 	lua_pushlightuserdata(s->lua, (void *)(uintptr_t)segment);
 	if (!call(s, 1, 1))
 		return NULL;
@@ -437,7 +575,8 @@ const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_
 
 void mt_script_segment_close(struct mt_script *s, const json_t *line)
 {
-	push_function(s, "segment_close");
+	if (!push_function(s, "segment_close"))
+		return;
 	mt_lua_push_json(s->lua, line);
 	call(s, 1, 0);
 }
@@ -445,7 +584,8 @@ void mt_script_segment_close(struct mt_script *s, const json_t *line)
 bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 {
 	lua_State *L = s->lua;
-	push_function(s, "block");
+	if (!push_function(s, "block"))
+		return mt_bypass_rule(s->bypass, true) == MT_RULE_KEEP;
 	lua_pushlightuserdata(L, (void *)(uintptr_t)*data);
 	lua_pushnumber(L, (lua_Number)*len);
 	if (!call(s, 2, 1))
@@ -463,8 +603,7 @@ bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 
 json_t *mt_script_results(struct mt_script *s)
 {
-	push_function(s, "results");
-	if (!call(s, 0, 1))
+	if (!push_function(s, "results") || !call(s, 0, 1))
 		return json_object();
 	json_t *results = mt_lua_to_json(s->lua, -1);
 	lua_pop(s->lua, 1);
@@ -477,9 +616,8 @@ json_t *mt_script_results(struct mt_script *s)
 
 json_t *mt_script_profile(struct mt_script *s, double hook_seconds)
 {
-	if (!s->clock)
+	if (!s->clock || !push_function(s, "profile"))
 		return NULL;
-	push_function(s, "profile");
 	lua_pushnumber(s->lua, hook_seconds);
 	if (!call(s, 1, 1))
 		return NULL;
@@ -505,6 +643,23 @@ int mt_script_list_recipes(struct mt_err *err)
 		puts(result);
 	lua_close(L);
 	return r;
+}
+
+char *mt_script_place(const struct mt_script *s, char *text)
+{
+	const struct mt_batch *b = s->state->batch;
+	uint32_t index = __atomic_load_n(&s->state->index, __ATOMIC_RELAXED);
+	char at[MT_TIME_TEXT];
+	*text = '\0';
+	if (index >= b->n)
+		return text;
+	const struct mt_packet *p = &b->packets[index];
+	mt_format_time_utc(p->ts_ns, at); /* "DATETtimeZ", and as moontap.format.time writes it: */
+	*strchr(at, 'T') = ' ';
+	*strchr(at, 'Z') = '\0';
+	snprintf(text, MT_SCRIPT_PLACE, " (packet %.0f, from %.100s, at %s UTC)", s->state->before + index + 1,
+	         mt_ifaces_get(s->ifaces, p->iface)->source, at);
+	return text;
 }
 
 const char *mt_script_version(void)

@@ -2,9 +2,9 @@
 /*
  * script.h - the Lua side of a run: scripts are loaded here and their hooks called.
  *
- * The state is made and scripts are loaded on the main thread, then everything happens on
- * the hook thread.  C makes one protected call per batch; the loop over its packets is Lua
- * (lua/moontap/driver.lua).
+ * The state is made and scripts are loaded on the main thread; while a run lasts, hooks.c calls
+ * the rest, on whichever thread runs Lua.  C makes one protected call per batch; the loop over its packets is
+ * Lua (lua/moontap/driver.lua).
  */
 #ifndef MT_SCRIPT_H
 #define MT_SCRIPT_H
@@ -16,6 +16,7 @@
 #include "iface.h"
 #include "options.h"
 
+struct mt_bypass;
 struct mt_script;
 struct mt_stage_clock;
 
@@ -38,6 +39,8 @@ bool mt_script_has_packet_hooks(const struct mt_script *s);
 bool mt_script_has_segment_open(const struct mt_script *s);
 bool mt_script_has_segment_close(const struct mt_script *s);
 bool mt_script_has_block(const struct mt_script *s);
+/* Rules and filters of the chain, for packets that go past it; filled in by mt_script_start. */
+struct mt_bypass *mt_script_bypass(const struct mt_script *s);
 
 /* Sources and outputs are open: on_start.  sources: array for run.sources, borrowed.
  * Returns an exit status; what is wrong was reported. */
@@ -60,6 +63,10 @@ json_t *mt_script_results(struct mt_script *s);
 /* What --profile knows of hooks and of the compiler: {"hooks": [], "aborts": [], …}.  hook_seconds: how
  * long the hook thread has run.  New reference, or NULL: not measured, or an error that was reported. */
 json_t *mt_script_profile(struct mt_script *s, double hook_seconds);
+/* " (packet 812, from eth0, at TIME)" of the packet in hand into text, or "" if there is none.  Returns text.
+ */
+enum { MT_SCRIPT_PLACE = 256 };
+char *mt_script_place(const struct mt_script *s, char *text);
 /* Has a hook failed, at any time and with any rule? */
 bool mt_script_failed(const struct mt_script *s);
 /* Print the recipes that are built in, with their summaries. */

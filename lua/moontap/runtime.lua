@@ -22,6 +22,7 @@ local M = {}
 local PHASE_INTERVAL, PHASE_ROTATE = C.MT_PHASE_INTERVAL, C.MT_PHASE_ROTATE
 local DONE, SERVICE, ROTATE = C.MT_ACTION_DONE, C.MT_ACTION_SERVICE, C.MT_ACTION_ROTATE
 local STOP, FAIL = C.MT_ACTION_STOP, C.MT_ACTION_FAIL
+local STOP_RUN = C.MT_STOP_RUN
 local FOREVER = 0x7fffffffffffffffLL
 local UNSET = -0x7fffffffffffffffLL
 local MANY_INTERVALS = 1000
@@ -39,9 +40,16 @@ local EXIT = {}   -- raised by os.exit in a script
 
 -- --- errors ---------------------------------------------------------------------------------
 
+-- Raised by the allocator of script.c: over the limit, but there is still some to deal with it.
+local OUT_OF_MEMORY = "not enough memory$"
+
 local function on_raise(why)
   if why == EXIT then
     return EXIT
+  end
+  if type(why) == "string" and why:find(OUT_OF_MEMORY) then
+    why = why:gsub("^moontap%.loop:%d+: ", "") -- a compiled hook came back to the loop before it was caught
+    return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
   end
   if type(why) == "table" and why.message then
     return { message = tostring(why.message), traceback = "" }
@@ -49,16 +57,28 @@ local function on_raise(why)
   return { message = tostring(why), traceback = loader.trim_traceback(debug.traceback("", 2)) }
 end
 
-local function place_of_packet()
+local function place_of_packet(what)
   if st.batch.n == 0 or st.index >= st.batch.n then
     return ""
   end
   local q = st.batch.packets + st.index
   local view = ffi.new "struct mt_iface_view"
   C.mt_flow_iface(st.flow, q.iface, view)
-  return (" (packet %d, from %s, at %s)"):format(st.before + st.index + 1, ffi.string(view.source),
+  return (" (%s %d, from %s, at %s)"):format(what, st.before + st.index + 1, ffi.string(view.source),
     api.format.time(q.ts_ns))
 end
+
+-- Where the stream was in a hook that is not about packets.
+local place_of = {
+  on_interval = function(now, last)
+    return last and (" (the last one, at %s)"):format(api.format.time(now * 1e9)) or ""
+  end,
+  on_segment_open = function(s)
+    return (" (segment %d, of %s)"):format(s.seq, api.format.time(s.start * 1e9))
+  end,
+  on_segment_close = function(line) return (" (segment %s)"):format(line.file) end,
+  on_block = function(block) return (" (a block of %d bytes)"):format(block.len) end,
+}
 
 local function report(script, hook, why, where)
   local text = ("script %s: %s: %s%s"):format(script.label, hook, why.message, where)
@@ -138,7 +158,8 @@ local function call(place, hook, ...)
   if result[2] == EXIT then
     return true, nil
   end
-  return false, count_error(script, hook, as_error(result[2]), "")
+  local ok, where = pcall(place_of[hook] or tostring, ...) -- the hook may have changed what it got
+  return false, count_error(script, hook, as_error(result[2]), ok and place_of[hook] and where or "")
 end
 
 -- --- the chain ------------------------------------------------------------------------------
@@ -258,7 +279,7 @@ local function after_packet_error(stage, why)
   while true do
     local script, place = scripts[st.script], st.script
     C.mt_edit_undo(st)
-    if why ~= EXIT and count_error(script, "on_packet", why, place_of_packet()) then
+    if why ~= EXIT and count_error(script, "on_packet", why, place_of_packet "packet") then
       return true
     end
     bypass(script, q)
@@ -282,7 +303,7 @@ end
 local function after_batch_error(stage, why)
   local script = scripts[stage.place]
   C.mt_edit_undo(st)
-  if why ~= EXIT and count_error(script, "on_batch", why, place_of_packet()) then
+  if why ~= EXIT and count_error(script, "on_batch", why, place_of_packet "batch from packet") then
     return true
   end
   -- how far it got is not known: its rule is for all of them
@@ -300,7 +321,7 @@ end
 local function recover(stage, why)
   local i = st.index
   if st.phase == PHASE_INTERVAL then
-    if why == EXIT or count_error(scripts[st.script], "on_interval", why, "") then
+    if why == EXIT or count_error(scripts[st.script], "on_interval", why, place_of_packet "before packet") then
       return nil
     end
     return i, -1, -1
@@ -310,7 +331,7 @@ local function recover(stage, why)
       st.index = i + 1
       return nil
     end
-    if count_error(scripts[st.script], "rotate", why, place_of_packet()) then
+    if count_error(scripts[st.script], "rotate", why, place_of_packet "packet") then
       return nil
     end
     return i, i, i
@@ -360,8 +381,26 @@ local function begin_over(times)
   C.mt_script_log(1, ("hooks take %.0f times as long for a packet as they did: they are compiled anew"):format(times))
 end
 
+-- A hook came back when C had gone on without it: that is an error of its script.
+local function count_lost()
+  local script = scripts[st.lost]
+  st.lost = 0
+  if script then
+    script.errors, st.errors = script.errors + 1, st.errors + 1
+    if not script.off and script.errors >= settings.max_errors then
+      switch_off(script)
+    end
+  end
+end
+
 local function run_stages()
   local from, to = st.from, st.to
+  if st.lost ~= 0 then
+    count_lost()
+  end
+  if st.fresh ~= 0 then
+    st.fresh, resume = 0, nil
+  end
   local ending = DONE
   local first, hooks_done, rotate_done = 1, -1, -1
   if resume then
@@ -372,6 +411,9 @@ local function run_stages()
   for k = first, #stages do
     -- What an earlier stage has let through before it stopped goes through all of the later ones.
     st.stop = 0
+    -- C may look at any time, and takes index for good once last_stage is set
+    st.index = from
+    st.last_stage = k == #stages and 1 or 0
     to = run_stage(k, from, to, hooks_done, rotate_done)
     stop = math.max(stop, st.stop)
     st.stop = stop
@@ -410,7 +452,8 @@ function M.tick()
       local ok, why = xpcall(stages[k].intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
         return true
-      elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why), "") then
+      elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why),
+        (" (at %s)"):format(api.format.time(st.clock_ns))) then
         return false
       end
     end
@@ -433,6 +476,14 @@ function M.last_interval()
   return true
 end
 
+-- What C has to know of a script while it may not ask.
+local function add_bypass(script)
+  local hooks = script.hooks
+  settings.add_bypass(script.label, script.rule, hooks.on_packet ~= nil or hooks.on_batch ~= nil,
+    hooks.on_batch ~= nil, hooks.on_block ~= nil, hooks.on_stop ~= nil or script.results ~= nil, script.filter,
+    script.keep)
+end
+
 local function run_object(script, sources)
   return { args = script.args, sources = sources, json = settings.json, live = settings.live }
 end
@@ -441,7 +492,7 @@ end
 -- @tparam table sources for run.sources
 -- @treturn ?boolean false: a hook failed; nil: a filter is no filter; it was reported
 function M.start(sources)
-  for place, script in ipairs(scripts) do
+  for _, script in ipairs(scripts) do
     for _, key in ipairs { "filter", "keep" } do
       if script[key] then
         local test, why = require("moontap.filter").test(script[key], settings.linktype())
@@ -452,6 +503,9 @@ function M.start(sources)
         script[key .. "_test"] = test
       end
     end
+    add_bypass(script)
+  end
+  for place, script in ipairs(scripts) do
     if script.hooks.on_start then
       local ok, ends = call(place, "on_start", run_object(script, sources))
       if not ok and ends then
@@ -507,7 +561,7 @@ function M.segment_close(line)
     if script.hooks.on_segment_close and not script.off then
       local ok, ends = call(place, "on_segment_close", line)
       if not ok and ends then
-        st.stop = 1
+        st.stop = STOP_RUN
       end
     end
   end
@@ -533,7 +587,7 @@ function M.block(data, len)
         C.mt_script_log(1, ("script %s: on_block returned a %s, not a string; the block is written as it is"):format(
           script.label, type(result)))
       elseif not ok and script.rule ~= "keep" then
-        st.stop = script.rule == "stop" and 1 or st.stop
+        st.stop = script.rule == "stop" and STOP_RUN or st.stop
         return false
       end
     end
@@ -578,12 +632,12 @@ end
 local function install_globals()
   api.version = settings.version
   api.stop = function()
-    st.stop = 1
+    st.stop = STOP_RUN
   end
   _G.moontap = api
   package.loaded.moontap = api
   os.exit = function() -- luacheck: ignore 122
-    st.stop = 1 -- even if the script catches the error
+    st.stop = STOP_RUN -- even if the script catches the error
     error(EXIT, 0)
   end
   if settings.print_to_stderr then

@@ -36,11 +36,17 @@ function M.suffix(name, known, aliases)
   local best = aliases and aliases[name]
   if not best then
     local best_distance = math.max(2, math.floor(#name / 3)) + 1
-    for key in pairs(known) do
-      local d = M.distance(name, key)
-      if d < best_distance or (d == best_distance and best and key < best) then
-        best, best_distance = key, d
+    local function consider(written, meant)
+      local d = M.distance(name, written)
+      if d < best_distance or (d == best_distance and best and meant < best) then
+        best, best_distance = meant, d
       end
+    end
+    for key in pairs(known) do
+      consider(key, key)
+    end
+    for key, meant in pairs(aliases or {}) do -- other tools' names are misspelt too: sorce_port
+      consider(key, meant)
     end
   end
   return best and (": did you mean '%s'?"):format(best) or ""
