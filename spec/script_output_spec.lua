@@ -109,4 +109,17 @@ describe("moontap.output", function()
       return { on_packet = function() return "a" end }]] .. "--json f/web.pcap", 3))
     assert.equal(169, r.dropped)
   end)
+
+  it("takes part in on_block while a rotate hook is asked", function()
+    t.generate("in", "--packets 60000 --files 1")
+    local r = t.run(script [[local odd = moontap.output { name = "odd", path = "odd.pcap" }
+      local bytes = 0
+      return { on_packet = function(p) return p.sport % 2 == 1 and odd or true end,
+        rotate = function(segment, p) return segment.packets >= 20000 end,
+        on_block = function(block) bytes = bytes + #block:string() end,
+        on_stop = function() print(bytes) end }]] .. "-B out in/1.pcap; cat out/*.pcap odd.pcap | wc -c")
+    local hook, files = r.out:match("(%d+)\n(%d+)\n")
+    assert.equal(files, hook)
+    assert.is_true(tonumber(files) > 4800000)
+  end)
 end)

@@ -323,6 +323,13 @@ static int route(struct mt_flow *f, uint32_t upto)
 	return f->failed ? -1 : r;
 }
 
+/* Would a hook be called when the packet is written?  Below a hook that can not be. */
+static bool calls_hook(const struct mt_flow *f, const struct mt_packet *p)
+{
+	struct mt_output *o = p->verdict < f->n_outputs ? f->outputs[p->verdict] : NULL;
+	return o && mt_output_needs_hook(o, p);
+}
+
 int mt_flow_advance(struct mt_flow *f, uint32_t i)
 {
 	struct mt_output *o = f->outputs[MT_VERDICT_DEFAULT];
@@ -330,15 +337,10 @@ int mt_flow_advance(struct mt_flow *f, uint32_t i)
 	if (!mt_hooks_leave_script(f->scripts))
 		return 1; /* the batch is gone; what the loop says then is not heard */
 	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
-	while (f->next < i && !service) {
-		if (o && mt_output_needs_hook(o, &f->batch->packets[f->next]))
-			service = 1;
-		else if (route(f, f->next + 1))
-			service = 1;
-	}
-	if (o && !service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT &&
-	    mt_output_needs_hook(o, &f->batch->packets[i]))
-		service = 1;
+	while (f->next < i && !service)
+		service = calls_hook(f, &f->batch->packets[f->next]) || route(f, f->next + 1);
+	if (!service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT)
+		service = calls_hook(f, &f->batch->packets[i]);
 	if (f->pristine && o)
 		f->segment = *mt_output_segment(o);
 	mt_stage_enter(f->clock, MT_STAGE_HOOK);
