@@ -326,8 +326,10 @@ static int route(struct mt_flow *f, uint32_t upto)
 /* Would a hook be called when the packet is written?  Below a hook that can not be. */
 static bool calls_hook(const struct mt_flow *f, const struct mt_packet *p)
 {
-	struct mt_output *o = p->verdict < f->n_outputs ? f->outputs[p->verdict] : NULL;
-	return o && mt_output_needs_hook(o, p);
+	for (unsigned v = 0; v < f->n_outputs; v++)
+		if (f->outputs[v] && mt_output_needs_hook(f->outputs[v], p, p->verdict == v))
+			return true;
+	return false;
 }
 
 int mt_flow_advance(struct mt_flow *f, uint32_t i)
@@ -339,8 +341,8 @@ int mt_flow_advance(struct mt_flow *f, uint32_t i)
 	mt_stage_enter(f->clock, MT_STAGE_ROUTE);
 	while (f->next < i && !service)
 		service = calls_hook(f, &f->batch->packets[f->next]) || route(f, f->next + 1);
-	if (!service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT)
-		service = calls_hook(f, &f->batch->packets[i]);
+	if (o && !service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT)
+		service = mt_output_needs_hook(o, &f->batch->packets[i], true);
 	if (f->pristine && o)
 		f->segment = *mt_output_segment(o);
 	mt_stage_enter(f->clock, MT_STAGE_HOOK);

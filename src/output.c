@@ -406,7 +406,7 @@ static enum mt_encode_stop stop_at(const struct mt_output *o, const struct mt_pa
 	return record > e->block->size - e->block->used ? MT_STOP_FULL : MT_STOP_END;
 }
 
-bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p)
+bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p, bool takes)
 {
 	bool segments = o->segments && o->hooks && (o->hooks->segment_open || o->hooks->segment_close);
 	bool blocks = o->hooks && o->hooks->block;
@@ -414,7 +414,7 @@ bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p)
 		return false;
 	if (at_boundary(o, p->ts_ns))
 		return true;
-	if (p->verdict != MT_VERDICT_DEFAULT || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
+	if (!takes || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
 		return false;
 	if (!o->open)
 		return true;

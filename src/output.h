@@ -103,8 +103,8 @@ struct mt_output *mt_output_open(const struct mt_output_config *config, const st
 int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
                     struct mt_err *err);
 /* Would mt_output_write call a hook (rotation, full block with a block hook) before or while
- * it takes this packet? */
-bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *packet);
+ * it takes this packet?  takes: it is one that the output takes, and not only passes. */
+bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *packet, bool takes);
 /* Do now, and call the hooks for, what mt_output_needs_hook announces for the packet: rotate,
  * open the segment that it goes to, send a full block on.  Afterwards needs_hook is false for
  * it.  0 or -1. */
