@@ -625,6 +625,13 @@ describe("p:edit", function()
       assert.same({ "192.168.7.1 99" }, fields("out.pcap", { "ip.src", "tcp.srcport" }))
     end)
 
+    it("a packet that is in none can change its length through p:inner() too", function()
+      write_packet(c.udp { payload = "abc" })
+      edit([[p:inner():edit():set_payload("four") p:inner():copy():edit():set_payload("four")
+        assert(e.payload_len == 4 and p:inner().payload_len == 4)]], "-o out.pcap in.pcap")
+      assert.same({ "32" }, t.field("out.pcap", "ip.len"))
+    end)
+
     it("a copy of an inner packet is edited as one", function()
       write_packet(frame)
       local r = edit([[local i = p:inner():copy():edit() i.sport = 7 i.src = "10.9.9.9" print(i.sport, i.src, i:fix_checksums())]], "in.pcap")

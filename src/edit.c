@@ -278,7 +278,7 @@ void mt_edit_undo(struct mt_hook_state *st)
 		restore(e);
 		batch->edits->last[i] = e->earlier;
 		if (batch->decoded)
-			mt_decode(e->packet, e->decoded);
+			mt_decode_again(batch, e->packet, e->decoded);
 	}
 }
 
@@ -366,27 +366,22 @@ void mt_edit_free(struct mt_edit *e)
 void mt_edit_decode_as(const struct mt_packet *packet, const struct mt_decoded *decoded,
                        struct mt_decoded *result)
 {
-	struct mt_decoded outer;
-	if (!mt_edit_is_inner(decoded)) {
-		mt_decode(packet, result);
-		return;
-	}
-	mt_decode(packet, &outer);
-	if (mt_decode_inner(packet, &outer, result))
-		return;
-	*result = outer; /* it is in a tunnel no more */
-	result->inner = MT_INNER_THIS;
+	result->inner = decoded->inner;
+	mt_decode_again(NULL, packet, result);
 }
 
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded)
 {
-	struct mt_decoded now;
-	if (e->edits) {
-		mt_decode_again(e->edits->batch, e->packet, decoded);
-		return;
-	}
-	mt_edit_decode_as(e->packet, decoded, &now);
-	*decoded = now;
+	mt_decode_again(e->edits ? e->edits->batch : NULL, e->packet, decoded);
+}
+
+bool mt_edit_in_tunnel(const struct mt_edit *e, const struct mt_decoded *decoded)
+{
+	struct mt_decoded outer, inner;
+	if (decoded->inner != MT_INNER_THIS)
+		return false;
+	mt_decode(e->packet, &outer);
+	return mt_decode_inner(e->packet, &outer, &inner);
 }
 
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)

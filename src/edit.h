@@ -59,10 +59,7 @@ enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen);
 /* The bytes have changed: decode again what describes them.  decoded: of the handle that was used. */
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded);
 /* Does this describe a packet in a tunnel? */
-static inline bool mt_edit_is_inner(const struct mt_decoded *decoded)
-{
-	return decoded->inner == MT_INNER_THIS;
-}
+bool mt_edit_in_tunnel(const struct mt_edit *e, const struct mt_decoded *decoded);
 /* Decode what another version of the packet has in the place of decoded. */
 void mt_edit_decode_as(const struct mt_packet *packet, const struct mt_decoded *decoded,
                        struct mt_decoded *result);

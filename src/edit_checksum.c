@@ -267,7 +267,7 @@ int32_t mt_edit_fix_checksums(struct mt_edit *e, const struct mt_decoded *decode
 {
 	struct mt_decoded outer;
 	enum mt_edit_result r = fix_packet(e, decoded);
-	if (!mt_edit_is_inner(decoded))
+	if (!mt_edit_in_tunnel(e, decoded))
 		return r;
 	mt_decode(e->packet, &outer);
 	enum mt_edit_result around = fix_packet(e, &outer);

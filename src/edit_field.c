@@ -34,7 +34,7 @@ bool mt_link_start(const struct mt_packet *p, const struct mt_decoded *d, struct
 	uint32_t l2 = d->l2_offset;
 	if (l2 != MT_NO_OFFSET)
 		*place = (struct mt_link_place){l2 + 12, l2 + 14};
-	else if (mt_edit_is_inner(d))
+	else if (d->inner == MT_INNER_THIS)
 		return false;
 	else if (p->linktype == LINK_LINUX_SLL)
 		*place = (struct mt_link_place){14, 16};

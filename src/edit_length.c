@@ -175,7 +175,7 @@ static bool is_offset(double off, uint32_t max)
 
 int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off, const char *bytes, size_t len)
 {
-	if (mt_edit_is_inner(decoded))
+	if (mt_edit_in_tunnel(e, decoded))
 		return MT_EDIT_INNER;
 	if (!is_offset(off, e->packet->caplen))
 		return MT_EDIT_OUTSIDE;
@@ -196,7 +196,7 @@ int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off
 
 int32_t mt_edit_remove(struct mt_edit *e, struct mt_decoded *decoded, double off, double len)
 {
-	if (mt_edit_is_inner(decoded))
+	if (mt_edit_in_tunnel(e, decoded))
 		return MT_EDIT_INNER;
 	if (!is_offset(off, e->packet->caplen) || !is_offset(len, e->packet->caplen - (uint32_t)off))
 		return MT_EDIT_OUTSIDE;
@@ -247,7 +247,7 @@ int32_t mt_edit_set_payload(struct mt_edit *e, struct mt_decoded *decoded, const
 {
 	uint32_t start = decoded->payload_offset;
 	/* A packet with a payload has its addresses. */
-	if (mt_edit_is_inner(decoded))
+	if (mt_edit_in_tunnel(e, decoded))
 		return MT_EDIT_INNER;
 	if (start == MT_NO_OFFSET)
 		return MT_EDIT_ABSENT;
@@ -275,7 +275,7 @@ int32_t mt_edit_push_vlan(struct mt_edit *e, struct mt_decoded *decoded, double 
 {
 	struct mt_link_place place;
 	uint8_t tag[TAG];
-	if (mt_edit_is_inner(decoded))
+	if (mt_edit_in_tunnel(e, decoded))
 		return MT_EDIT_INNER;
 	if (!mt_link_start(e->packet, decoded, &place))
 		return MT_EDIT_LINK;
@@ -299,7 +299,7 @@ int32_t mt_edit_push_vlan(struct mt_edit *e, struct mt_decoded *decoded, double 
 int32_t mt_edit_pop_vlan(struct mt_edit *e, struct mt_decoded *decoded)
 {
 	struct mt_link_place place;
-	if (mt_edit_is_inner(decoded))
+	if (mt_edit_in_tunnel(e, decoded))
 		return MT_EDIT_INNER;
 	if (!mt_link_start(e->packet, decoded, &place))
 		return MT_EDIT_LINK;
