@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "bpf.h"
-#include "linktype.h"
 
 _Static_assert(sizeof(struct mt_filter_insn) == sizeof(struct bpf_insn) &&
                        offsetof(struct mt_filter_insn, jt) == offsetof(struct bpf_insn, jt) &&
@@ -37,11 +36,30 @@ struct mt_filter {
 	unsigned last;
 };
 
+/* A capture file without packets.  libpcap compiles some expressions in another way for files than for
+ * handles of pcap_open_dead: BSD's numbers for IPv6 behind a loopback header, no ancillary data. */
+static pcap_t *empty_file(uint16_t linktype, char *why)
+{
+	struct pcap_file_header header = {.magic = 0xa1b2c3d4,
+	                                  .version_major = PCAP_VERSION_MAJOR,
+	                                  .version_minor = PCAP_VERSION_MINOR,
+	                                  .snaplen = MT_MAX_CAPLEN,
+	                                  .linktype = linktype};
+	FILE *file = fmemopen(&header, sizeof header, "rb");
+	pcap_t *p = file ? pcap_fopen_offline(file, why) : NULL;
+	if (!file)
+		snprintf(why, PCAP_ERRBUF_SIZE, "out of memory");
+	else if (!p)
+		fclose(file);
+	return p;
+}
+
 static int compile(const char *text, uint16_t linktype, struct bpf_program *code, struct mt_err *err)
 {
-	pcap_t *p = pcap_open_dead(mt_linktype_to_dlt(linktype), MT_MAX_CAPLEN);
+	char why[PCAP_ERRBUF_SIZE];
+	pcap_t *p = empty_file(linktype, why);
 	if (!p)
-		return mt_err_set(err, "out of memory for a filter");
+		return mt_err_set(err, "filter \"%s\": %s", text, why);
 	int result = pcap_compile(p, code, text, 1, PCAP_NETMASK_UNKNOWN);
 	if (result)
 		mt_err_set(err, "filter \"%s\": %s", text, pcap_geterr(p));

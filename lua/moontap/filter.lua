@@ -11,6 +11,7 @@ local ffi = require "ffi"
 local C = require "moontap.abi"
 local bpf = require "moontap.bpf"
 local packet = require "moontap.packet"
+local raise = require("moontap.misuse").raise
 
 local M = {}
 
@@ -110,7 +111,11 @@ end
 -- --- for scripts ------------------------------------------------------------------------------
 
 local function gone()
-  error("this packet is gone: a packet ends with its hook, keep it with p:copy()", 3)
+  raise "this packet is gone: a packet ends with its hook, keep it with p:copy()"
+end
+
+local function found(value)
+  return value == nil and "nothing" or "a " .. type(value)
 end
 
 local packet_ptr = ffi.typeof "struct mt_packet *"
@@ -119,11 +124,21 @@ local function inside(p)
   return ffi.cast(packet_ptr, p._packet)
 end
 
--- The packet in what is no handle: in what p:copy() gave.
+local function caplen(p)
+  return p.caplen
+end
+
+-- The packet in what is no handle: a copy, or an edit.
 local function other(p)
-  local ok, q = pcall(inside, p)
-  if type(p) ~= "cdata" or not ok then
-    error(("a filter is called with a packet, found %s"):format(p == nil and "nothing" or "a " .. type(p)), 3)
+  local ok, q = false, nil
+  if type(p) == "cdata" then
+    ok, q = pcall(inside, p)
+  end
+  if not ok then
+    raise("a filter is called with a packet, found %s", found(p))
+  end
+  if not pcall(caplen, p) then
+    gone()
   end
   return q
 end
@@ -132,9 +147,9 @@ end
 local known = setmetatable({}, { __mode = "v" })
 
 --- A BPF expression as a predicate: `local web = moontap.filter "tcp port 80"`, then `if web(p) then … end`.
--- It is told a packet or what `p:copy()` gave, and sees what is written: the frame with its VLAN tags, as far as
--- it was captured.  Where the expression has no meaning for the packet's link type there is no match.
--- `tostring` gives the expression back.
+-- It is called with a packet, a copy or an edit of one, and sees what is written: the frame with its VLAN
+-- tags, as far as it was captured.  Where the expression has no meaning for the packet's link type
+-- there is no match.  `tostring` gives the expression back.
 -- @function moontap.filter
 -- @tparam string expression as for tcpdump, see pcap-filter(7)
 -- @treturn function a callable object: packet to boolean
@@ -145,12 +160,11 @@ function M.new(expression)
     return filter
   end
   if type(expression) ~= "string" then
-    error(("moontap.filter: expected a BPF expression, found %s"):format(expression == nil and "nothing"
-      or "a " .. type(expression)), 2)
+    raise("moontap.filter: expected a BPF expression, found %s", found(expression))
   end
   local object, why = open(expression, ETHERNET)
   if not object then
-    error(why, 2)
+    raise("%s", why)
   end
   local call, attach = load_text(CALL, packet.state(), ffi.istype, packet.handle, gone, other)
   begin_chain(object, attach)

@@ -16,7 +16,7 @@ local CUTS = { 0, 1, 13, 14, 17, 20, 22, 23, 24, 34, 36, 38, 42, 54, 58, 68, 100
 -- Per expression: a loop of its own, so that each is compiled as it would be in a script.
 local LOOP = [[
 local test, object, ptrs, code_of, disagree, cuts, C, bpf_filter = ...
-return function(n, matches, step)
+return function(n, matches)
   local code = nil
   local linktype = -1
   for i = 0, n - 1 do
@@ -26,7 +26,7 @@ return function(n, matches, step)
       code = code_of(object, linktype)
     end
     local whole = q.caplen
-    for k = 0, #cuts, step do
+    for k = 0, #cuts do
       local len = k == 0 and whole or cuts[k]
       if len <= whole then
         q.caplen = len
@@ -110,7 +110,7 @@ local function note(index, n)
 end
 
 return {
-  args = { seed = { default = 1 }, random = { default = 300 }, list = { default = true }, step = { default = 1 },
+  args = { seed = { default = 1 }, random = { default = 300 }, list = { default = true },
     matches = { default = "" } },
   on_start = function(run)
     for _, text in ipairs(run.args.list and filters.list or {}) do
@@ -119,7 +119,6 @@ return {
     for _, text in ipairs(filters.random(run.args.seed, run.args.random)) do
       add(text, false)
     end
-    step = run.args.step
   end,
   on_batch = function(batch)
     for i = 0, batch.n - 1 do
@@ -127,7 +126,7 @@ return {
       counts[names[i]] = counts[names[i]] or {}
     end
     for index, check in ipairs(checks) do
-      check.run(batch.n, matched, step)
+      check.run(batch.n, matched)
       note(index, batch.n)
     end
     evaluations = evaluations + batch.n * #checks
