@@ -5,6 +5,7 @@
 #   make deps       install what is missing with apt-get (as root)
 #   make install    PREFIX=/usr/local DESTDIR= make lint      clang-format, cppcheck, luacheck, shellcheck
 #   make asan       ./build-asan/moontap       make bench     compare with other programs (BENCH=--quick)
+#   make docs       docs/reference.md, docs/moontap.d.lua and the outputs in docs/scripting.md
 #   make fixtures   record spec/fixtures anew  make clean
 #   make fuzz       FUZZ_SECONDS=60 for each harness in spec/fuzz (FUZZ="decode": only these)
 
@@ -25,7 +26,7 @@ override CFLAGS += -std=c11 -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -fvisibili
 
 # --- what the build needs: probed once, into $(BUILD)/config.mk ------------------------
 # Not for goals that only start another make, install packages, or delete.
-ifneq ($(filter-out deps deps-test deps-bench demo test bench fixtures asan tsan fuzz lint clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps deps-test deps-bench demo test bench fixtures asan tsan fuzz lint docs clean,$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/config.mk
 endif
 
@@ -37,7 +38,7 @@ RECIPES := $(sort $(wildcard scripts/*.lua))
 LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
 	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
-.PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan fuzz install clean
+.PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan fuzz docs install clean
 all: $(PROGRAM)
 
 help:
@@ -134,8 +135,14 @@ $(BUILD)/%_fuzz: spec/fuzz/%_fuzz.c spec/fuzz/driver.c spec/fuzz/fuzz.h $(BUILD)
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CPPFLAGS) $(CONFIG_CFLAGS) $(CFLAGS) $(FUZZ_LINK) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(CONFIG_LIBS) -lm -ldl
 
-lint:
+lint: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAM)
 	@.ci/lint
+
+docs: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@.ci/docs
+	@.ci/fill-examples docs/scripting.md
 
 install: $(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1

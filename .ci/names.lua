@@ -9,9 +9,16 @@ local function sorted(t)
   return names
 end
 
+local function print_fields(module, object, fields)
+  for _, field in ipairs(fields) do
+    local words = { module, object, field.name, field.type or "", field.absent or "", field.unit or "", field.text or "" }
+    print("field " .. table.concat(words, "\t"))
+  end
+end
+
 return {
   on_start = function()
-    local packet = require "moontap.packet"
+    local packet, dns = require "moontap.packet", require "moontap.dns"
     for _, name in ipairs(moontap.names()) do
       if name ~= "version" then
         print("global " .. name)
@@ -20,9 +27,10 @@ return {
     for _, name in ipairs(sorted(packet.methods)) do
       print("method " .. name)
     end
-    for _, field in ipairs(packet.field_docs or {}) do
-      print(("field %s\t%s\t%s\t%s\t%s"):format(field.name, field.type or "", field.absent or "", field.unit or "",
-        field.text or ""))
-    end
+    print_fields("moontap.packet", "p", packet.field_docs)
+    print_fields("moontap.dns", "dns", dns.fields.message)
+    print_fields("moontap.dns", "record", dns.fields.record)
+    print_fields("moontap.dns", "question", dns.fields.question)
+    print_fields("moontap.tls", "tls", require("moontap.tls").fields)
   end,
 }

@@ -3,15 +3,15 @@
 -- exit status 1 if something public has none.  Started by .ci/docs, in a folder with copies of the modules.
 --
 -- MT_DOCS: folder to write to.  MT_SOURCES: where the modules are.  MT_NAMES: what the program itself knows, a line a
--- name: "global NAME", "field NAME TYPE ABSENT UNIT TEXT" (tab separated), "method NAME".
+-- name: "global NAME", "method NAME" (of packets), "field MODULE OBJECT NAME TYPE ABSENT UNIT TEXT" (tab separated).
 
 local docs, sources = os.getenv("MT_DOCS"), os.getenv("MT_SOURCES")
 
--- The chapters in their order.  Functions of a module are CALL.name, methods OBJECT:name.
+-- The chapters in their order.  Functions of a module are CALL.name, methods OBJECT:name.  A module with several
+-- kinds of objects has its methods in tables that are called OBJECT_methods.
 local CHAPTERS = {
   { module = "moontap", file = "init", call = "moontap", title = "moontap" },
-  { module = "moontap.packet", object = "p", class = "moontap.Packet", title = "Packets", fields = true },
-  { module = "moontap.batch", file = "driver", object = "batch", class = "moontap.Batch", title = "Batches" },
+  { module = "moontap.packet", object = "p", class = "moontap.Packet", title = "Packets" },
   { module = "moontap.edit", object = "e", class = "moontap.Edit", title = "Editing packets" },
   { module = "moontap.address", object = "address", class = "moontap.Address", title = "Addresses" },
   { module = "moontap.mac", object = "mac", class = "moontap.Mac", title = "MAC addresses" },
@@ -29,7 +29,7 @@ local CHAPTERS = {
   { module = "moontap.sketch_key", title = "Keys of sketches" },
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
-  { module = "moontap.segment", object = "segment", class = "moontap.Segment", title = "Segments and blocks" },
+  { module = "moontap.segment", title = "Segments, blocks and batches" },
   { module = "moontap.json", call = "moontap.json", title = "JSON" },
   { module = "moontap.format", call = "moontap.format", title = "Numbers and times as text" },
 }
@@ -54,14 +54,27 @@ end
 
 -- --- what the program knows ---------------------------------------------------------------
 
-local known = { global = {}, field = {}, method = {} }
-local packet_fields = {}
-for _, line in ipairs(lines_of(os.getenv("MT_NAMES"))) do
-  local kind, rest = line:match("^(%l+) (.*)$")
+local known = { global = {}, method = {} }
+local fields_of = {} -- by module: a list of { object =, fields = }
+
+local function add_field(module, object, field)
+  fields_of[module] = fields_of[module] or {}
+  local list = fields_of[module]
+  if not list[object] then
+    list[object] = { object = object, fields = {} }
+    list[#list + 1] = list[object]
+  end
+  table.insert(list[object].fields, field)
+end
+
+for _, text_line in ipairs(lines_of(os.getenv("MT_NAMES"))) do
+  local kind, rest = text_line:match("^(%l+) (.*)$")
   if kind == "field" then
-    local name, of_type, absent, unit, text = rest:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
-    known.field[name] = true
-    packet_fields[#packet_fields + 1] = { name = name, type = of_type, absent = absent, unit = unit, text = text }
+    local part = {}
+    for word in (rest .. "\t"):gmatch("([^\t]*)\t") do
+      part[#part + 1] = word
+    end
+    add_field(part[1], part[2], { name = part[3], type = part[4], absent = part[5], unit = part[6], text = part[7] })
   else
     known[kind][rest] = true
   end
@@ -81,7 +94,11 @@ local function place_of(item, chapter)
       break
     end
   end
-  local owner = code:match("function%s+([%w_]+)[.:]") or code:match("^%s*([%w_]+)%.[%w_]+%s*=")
+  local owner = code:match("function%s+([%w_]+)[.:]") or code:match("^%s*([%w_]+)%.[%w_]+%s*=") or ""
+  local object = owner:match("^(%l+)_methods$") or owner ~= "M" and owner:match("^%u%l+$") and owner:lower()
+  if object then
+    return "method", name, object
+  end
   if item.name:match("^moontap%.") then
     return "global", item.name
   elseif owner == "getters" then
@@ -93,6 +110,9 @@ local function place_of(item, chapter)
     return "method", name
   elseif chapter.call then
     return "function", name
+  end
+  if owner ~= "M" and owner ~= "" then -- what other modules use
+    problem("%s: %s stands where no one will find it", chapter.module, item.name)
   end
   return nil
 end
@@ -173,10 +193,10 @@ local function add_function(title, item)
   add("")
 end
 
-local function add_packet_fields()
-  add("| field | type | unit | absent | meaning |")
+local function add_fields(entry)
+  add("| field of `%s` | type | unit | absent | meaning |", entry.object)
   add("| --- | --- | --- | --- | --- |")
-  for _, field in ipairs(packet_fields) do
+  for _, field in ipairs(entry.fields) do
     add("| `%s` | %s | %s | %s | %s |", field.name, field.type, field.unit, field.absent == "never absent" and "-"
       or "`" .. field.absent .. "`", (field.text:gsub("|", "\\|")))
   end
@@ -197,9 +217,8 @@ end
 local function add_chapter(chapter)
   add("## %s\n", chapter.title)
   add(trim(trim(chapter.summary) .. "\n\n" .. (chapter.description or "")) .. "\n")
-  if chapter.fields then
-    add("### Fields\n")
-    add_packet_fields()
+  for _, entry in ipairs(fields_of[chapter.module] or {}) do
+    add_fields(entry)
   end
   local objects = {}
   for _, entry in ipairs(chapter.items) do
@@ -212,7 +231,8 @@ local function add_chapter(chapter)
   end
   for _, entry in ipairs(chapter.items) do
     if entry.kind ~= "field" then
-      local prefix = entry.kind == "method" and chapter.object .. ":" or entry.kind == "function" and chapter.call .. "." or ""
+      local prefix = entry.kind == "method" and (entry.object or chapter.object) .. ":"
+        or entry.kind == "function" and chapter.call .. "." or ""
       add_function(signature(prefix, entry.name, parameters(entry.item)), entry.item)
     end
   end
@@ -264,33 +284,65 @@ local function meta_function(name, item)
   line("function %s(%s) end\n", name, table.concat(words, ", "))
 end
 
-local function class_variable(chapter)
-  return (chapter.class:gsub("%.", "_"))
+-- The class of an object of a chapter: its own, or one named after the object.
+local function class_of(chapter, object)
+  if not object or object == chapter.object then
+    return chapter.class
+  end
+  return "moontap." .. object:sub(1, 1):upper() .. object:sub(2)
+end
+
+local function variable(class)
+  return (class:gsub("%.", "_"))
+end
+
+-- The objects of a chapter, in order, with their described fields.
+local function objects_of(chapter)
+  local objects, seen = {}, {}
+  local function put(object, fields)
+    local class = class_of(chapter, object)
+    if class and not seen[class] then
+      seen[class] = { class = class, fields = fields or {} }
+      objects[#objects + 1] = seen[class]
+    end
+  end
+  if chapter.class then
+    local own = fields_of[chapter.module] and fields_of[chapter.module][chapter.object]
+    put(chapter.object, own and own.fields)
+  end
+  for _, entry in ipairs(fields_of[chapter.module] or {}) do
+    put(entry.object, entry.fields)
+  end
+  for _, entry in ipairs(chapter.items) do
+    if entry.kind == "method" then
+      put(entry.object or chapter.object)
+    end
+  end
+  return objects
 end
 
 local function add_meta(chapter)
-  if chapter.class then
-    comment(trim(chapter.summary))
-    line("---@class %s", chapter.class)
-    if chapter.fields then
-      for _, field in ipairs(packet_fields) do
-        line("---@field %s %s%s %s", field.name, luals_type(field.type), field.absent == "nil" and "?" or "",
-          field.text .. (field.unit ~= "" and " (" .. field.unit .. ")" or ""))
-      end
+  for _, object in ipairs(objects_of(chapter)) do
+    comment(object.class == chapter.class and trim(chapter.summary) or "")
+    line("---@class %s", object.class)
+    for _, field in ipairs(object.fields) do
+      line("---@field %s %s%s %s", field.name, luals_type(field.type), field.absent == "nil" and "?" or "",
+        field.text .. (field.unit ~= "" and " (" .. field.unit .. ")" or ""))
     end
-    for _, entry in ipairs(chapter.items) do
+    for _, entry in ipairs(object.class == chapter.class and chapter.items or {}) do
       if entry.kind == "field" then
         local ret = returns(entry.item)[1] or {}
-        line("---@field %s %s %s", entry.name, luals_type(ret.type), trim(full_text(entry.item)):gsub("\n", " "))
+        line("---@field %s %s %s", entry.name, luals_type(ret.type), (trim(full_text(entry.item)):gsub("\n", " ")))
       end
     end
-    line("local %s = {}\n", class_variable(chapter))
-  elseif chapter.call and chapter.call ~= "moontap" then
+    line("local %s = {}\n", variable(object.class))
+  end
+  if chapter.call and chapter.call ~= "moontap" then
     line("%s = {}\n", chapter.call)
   end
   for _, entry in ipairs(chapter.items) do
     if entry.kind == "method" then
-      meta_function(class_variable(chapter) .. ":" .. entry.name, entry.item)
+      meta_function(variable(class_of(chapter, entry.object)) .. ":" .. entry.name, entry.item)
     elseif entry.kind == "function" then
       meta_function(chapter.call .. "." .. entry.name, entry.item)
     elseif entry.kind == "global" then
@@ -323,9 +375,9 @@ local function collect(modules)
       chapter.lines = lines_of(("%s/%s.lua"):format(sources, chapter.file or chapter.module:match("([^.]*)$")))
       for _, item in ipairs(module.items) do
         if not is_hidden(item) then
-          local kind, name = place_of(item, chapter)
+          local kind, name, object = place_of(item, chapter)
           if kind then
-            chapter.items[#chapter.items + 1] = { kind = kind, name = name, item = item }
+            chapter.items[#chapter.items + 1] = { kind = kind, name = name, item = item, object = object }
           end
           if kind == "global" then
             documented.global[name:match("^moontap%.(.*)")] = true
@@ -356,9 +408,13 @@ local function check(documented)
       end
     end
   end
-  for _, field in ipairs(packet_fields) do
-    if field.text == "" or field.type == "" or field.absent == "" then
-      problem("p.%s is not described in moontap.fields", field.name)
+  for module, objects in pairs(fields_of) do
+    for _, entry in ipairs(objects) do
+      for _, field in ipairs(entry.fields) do
+        if field.text == "" or field.type == "" or field.absent == "" then
+          problem("%s: the field %s of %s is not described", module, field.name, entry.object)
+        end
+      end
     end
   end
 end
