@@ -67,6 +67,26 @@ describe("script", function()
       end
     end)
 
+    it("on_batch: every packet has its own number, and copies and inner packets have it too", function()
+      make(2100, 0.001)
+      assert.equal("2100\n", script([[local n = 0
+        return { on_batch = function(batch)
+            local first = batch[0]
+            for i = 0, batch.n - 1 do
+              n = n + 1
+              assert(batch[i].number == n and batch[i]:inner().number == n and first.number == n - i)
+              assert(n < 2000 or batch[i]:copy().number == n)
+            end
+          end, on_stop = function() print(n) end }]], "in.pcap").out)
+    end)
+
+    it("on_interval: the last call is at the last packet that was looked at, also if a script stops", function()
+      make(100, 0.1)
+      assert.equal("2.5\n", script([[return { interval = 100, on_packet = function(p) if p.number == 26 then moontap.stop() end end,
+        on_interval = function(now, last) print(("%.1f"):format(now - 1.7e9)) end }]], "in.pcap").out)
+      assert.equal("1.9\n", script([[return { interval = 100, on_interval = function(now, last) print(("%.1f"):format(now - 1.7e9)) end }]], "-c 20 in.pcap").out)
+    end)
+
     it("on_interval is called at each boundary, and once at the end with last", function()
       make(10, 0.5)
       local r = script([[local n = 0

@@ -233,9 +233,9 @@ struct mt_hook_state {
 	int64_t first_ns;  /* time of the run's first packet */
 	int64_t clock_ns;  /* the stream clock */
 	uint32_t from, to; /* range of the batch to work on */
-	uint32_t index;    /* packet in hand */
+	uint32_t index;    /* packet in hand; see in_hand */
 	uint32_t script;   /* place of the running script in the chain, from 1 */
-	uint32_t phase;    /* enum mt_hook_phase */
+	uint32_t phase;    /* enum mt_hook_phase; MT_PHASE_INTERVAL whenever no packet is in hand */
 	uint32_t action;   /* out: enum mt_hook_action */
 	int32_t stop;      /* enum mt_hook_stop */
 	uint32_t errors;   /* hooks that failed so far */
@@ -246,7 +246,8 @@ struct mt_hook_state {
 	uint32_t fresh;      /* in: a new range, not one that goes on behind a MT_ACTION_SERVICE */
 	uint32_t last_stage; /* packets before index have been through the whole chain */
 	uint32_t lost;       /* in: place of a script that came back too late, which is an error of it; or 0 */
-	uint32_t reserved;
+	uint32_t in_hand;    /* MT_PHASE_BATCH: packet that the hook has looked at last */
+	int64_t hook_ns;   /* stream time of the hook that runs, if it is not about a packet; see phase */
 };
 
 enum mt_hook_stop {
@@ -255,7 +256,7 @@ enum mt_hook_stop {
 	MT_STOP_RUN    /* a script asked for the end of the run */
 };
 
-enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE };
+enum mt_hook_phase { MT_PHASE_INTERVAL, MT_PHASE_PACKET, MT_PHASE_ROTATE, MT_PHASE_BATCH };
 
 enum mt_hook_action {
 	MT_ACTION_DONE,    /* the whole range has its verdicts */
@@ -330,42 +331,101 @@ struct mt_key_port {
 	uint8_t proto, reserved[5];
 };
 
-/* How an entry of a table begins; its key and then its value follow. */
+/* How an entry of a table begins; its key, its age if the table is timed, and its value follow.  The
+ * generation is 0 in a free place, and below 0 in an entry that has ended and waits to be reported. */
 struct mt_table_entry {
-	double generation; /* 0: free; else never the same for two entries of a table */
+	double generation; /* never the same for two entries of a table */
+};
+/* When an entry was used: kept in tables whose entries end by themselves.  Where the table evicts, a double
+ * follows: the number of the last lookup. */
+struct mt_table_age {
+	int64_t first_ns,
+	        last_ns; /* stream time of the first and the last lookup; INT64_MIN: before the first packet */
+};
+
+/* Why an entry ended. */
+enum mt_table_reason {
+	MT_ENDED_IDLE,   /* not used for idle_ns */
+	MT_ENDED_ACTIVE, /* active_ns old */
+	MT_ENDED_FULL,   /* made room for another */
+	MT_ENDED_DRAINED
+};
+
+/* What a table is to be like. */
+struct mt_table_plan {
+	double size, limit;         /* entries to make room for at once; the most there may be, to 2^30 */
+	int64_t idle_ns, active_ns; /* INT64_MAX: never */
+	uint32_t kind;              /* enum mt_table_kind */
+	uint32_t key_bytes;         /* a multiple of 8 */
+	uint32_t entry_bytes;
+	uint32_t timed;   /* 1: entries have an age; needed for the rest */
+	uint32_t evicts;  /* 1: when it is full the least recently used entry makes room */
+	uint32_t reports; /* 1: entries that end wait for mt_table_next_ended */
+	char what[64];    /* the kind of key, for messages */
 };
 
 /* A table of moontap.table (table.c), as far as Lua reads it without a call. */
 struct mt_table {
-	uint64_t seq;     /* batch that entry[] is about; 0: none */
-	int32_t asked;    /* lookups of its packets so far, counted by Lua */
-	int32_t count;    /* entries in use */
-	int32_t used;     /* places in entries[] that were ever in use */
-	int32_t limit;    /* the most entries there may be */
-	double refused;   /* lookups that got the overflow entry */
-	double bytes;     /* memory taken from the system */
-	uint8_t *entries; /* places; they never move while the table lives */
+	uint64_t seq;   /* batch that entry[], noted[] and clock[] are about; 0: none */
+	int32_t asked;  /* lookups of its packets so far, counted by Lua */
+	int32_t count;  /* entries in use */
+	int32_t used;   /* places in entries[] that were ever in use */
+	int32_t limit;  /* the most entries there may be */
+	int32_t ended;  /* entries that wait for mt_table_next_ended */
+	int32_t reason; /* of the one that it gave last: enum mt_table_reason */
+	int32_t made;   /* mt_table_absorb: the entry is new */
+	int32_t later;  /* and it was used last in the other table */
+	int32_t warned; /* it was said that the table is full */
+	int32_t reserved;
+	int64_t now_ns;               /* stream time of the last lookup; INT64_MIN: before the first packet */
+	int64_t due_ns;               /* no entry ends by time before this */
+	double uses;                  /* lookups, counted by Lua in tables that evict */
+	double reporting;             /* hook (mt_hook_state.generation) that is reporting ended entries */
+	double refused;               /* lookups that got the overflow entry */
+	double idle, active, evicted; /* entries that ended, by reason */
+	uint8_t *entries;             /* places; they never move while the table lives */
 	struct mt_table_entry *overflow;
-	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, or NULL: ask mt_table_packet */
+	int64_t *clock; /* stream time at each packet of the batch; NULL: the table is not timed */
+	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, if its generation is noted[i]; */
+	double noted[MT_BATCH_PACKETS];                 /* else ask mt_table_packet */
 };
-/* A table for keys of key_bytes (a multiple of 8) in entries of entry_bytes.  size: entries to make
- * room for at once.  what: the kind of key, for messages, copied.  NULL: no memory. */
-MT_EXPORT struct mt_table *mt_table_new(uint32_t kind, uint32_t key_bytes, uint32_t entry_bytes, double size,
-                                        double limit, const char *what);
+/* NULL: no memory. */
+MT_EXPORT struct mt_table *mt_table_new(const struct mt_table_plan *plan);
 MT_EXPORT void mt_table_free(struct mt_table *table);
 /* A batch is in hand that entry[] is not about: find the entries of all its packets. */
-MT_EXPORT void mt_table_prepare(struct mt_table *table, struct mt_batch *batch);
+MT_EXPORT void mt_table_prepare(struct mt_table *table, struct mt_hook_state *state);
 /* The entry of a packet, made if insert is 1.  i: its place in the batch of the last
- * mt_table_prepare, or -1.  NULL: the packet has no such key, or there is no entry. */
+ * mt_table_prepare, MT_BATCH_PACKETS more if it is an inner packet there, or -1.  NULL: the packet has no such key, or there is no entry. */
 MT_EXPORT struct mt_table_entry *mt_table_packet(struct mt_table *table, const struct mt_packet *packet,
                                                  const struct mt_decoded *decoded, int32_t i, int32_t insert);
 /* The entry of a key (turned: 0), made if insert is 1; NULL: there is none. */
 MT_EXPORT struct mt_table_entry *mt_table_key(struct mt_table *table, const void *key, int32_t insert);
+/* The entry of a table that has the key of an entry of another table of the same layout; made with the
+ * other's value if there is none. */
+MT_EXPORT struct mt_table_entry *mt_table_absorb(struct mt_table *table, const struct mt_table_entry *other);
 /* Copy the key of an entry, as the first packet had it. */
 MT_EXPORT void mt_table_copy_key(const struct mt_table *table, const struct mt_table_entry *entry, void *key);
 MT_EXPORT void mt_table_remove(struct mt_table *table, struct mt_table_entry *entry);
 /* Remove all entries; give memory back to the system where there is much. */
 MT_EXPORT void mt_table_clear(struct mt_table *table);
+/* The place of the first entry behind this place, -1 for the first of all; -1: there is none. */
+MT_EXPORT int32_t mt_table_next(const struct mt_table *table, int32_t place);
+/* Bytes that the table takes from the system. */
+MT_EXPORT double mt_table_memory(const struct mt_table *table);
+/* Bring now_ns up to the hook that is running. */
+MT_EXPORT void mt_table_now(struct mt_table *table, struct mt_hook_state *state);
+/* End the entries whose time has come by now_ns, in the order of their time. */
+MT_EXPORT void mt_table_expire(struct mt_table *table, int64_t now_ns);
+/* End all entries, in the order in which they came; they wait for mt_table_next_ended. */
+MT_EXPORT void mt_table_drain(struct mt_table *table);
+/* The next entry that has ended, in the order in which they did; its place is free from the next call on.
+ * NULL: no more. */
+MT_EXPORT struct mt_table_entry *mt_table_next_ended(struct mt_table *table);
+/* Ages of entries were changed by hand. */
+MT_EXPORT void mt_table_aged(struct mt_table *table);
+/* Write the places of all entries, in the order of their last use where the table evicts, else as they
+ * lie.  Returns how many; n is the room at places. */
+MT_EXPORT uint32_t mt_table_places(const struct mt_table *table, uint32_t *places, uint32_t n);
 
 /* CRC-32 as gzip has it (ISO 3309), of a whole string. */
 MT_EXPORT uint32_t mt_crc32(const uint8_t *data, size_t len);

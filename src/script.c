@@ -293,7 +293,7 @@ struct mt_script *mt_script_new(const struct mt_options *options, const struct m
 	s->ifaces = ifaces;
 	s->no_batch->decoded = 1;
 	s->state->batch = s->no_batch;
-	s->state->first_ns = s->state->clock_ns = INT64_MIN;
+	s->state->first_ns = s->state->clock_ns = s->state->hook_ns = INT64_MIN;
 	if (open_library(s, err)) {
 		mt_script_free(s);
 		return NULL;

@@ -32,6 +32,7 @@ uint8_t *mt_pages_reserve(size_t size)
 	if (head)
 		munmap(p, head);
 	munmap(p + head + size, room - head - size);
+	/* cppcheck-suppress deallocret ; only what is before and behind it was given back */
 	return p + head;
 }
 
@@ -104,18 +105,31 @@ static void put_one(struct mt_index *index, uint64_t item)
 	index->taken++;
 }
 
-static bool remove_one(struct mt_index *index, uint64_t item)
+/* Where an item is, or SIZE_MAX. */
+static size_t find_item(const struct mt_index *index, uint64_t item)
 {
 	size_t at = (size_t)(item >> 32) & index->mask;
-	for (; index->items[at]; at = (at + 1) & index->mask) {
-		if (index->items[at] != item)
+	for (; index->items[at]; at = (at + 1) & index->mask)
+		if (index->items[at] == item)
+			return at;
+	return SIZE_MAX;
+}
+
+/* Items behind a gap that could not have their home before it move up: there are no marks of what was
+ * removed, however often that happens. */
+static void close_gap(struct mt_index *index, size_t gap)
+{
+	size_t mask = index->mask, at = gap;
+	uint64_t item;
+	while (at = (at + 1) & mask, (item = index->items[at])) {
+		size_t home = (size_t)(item >> 32) & mask;
+		if (((at - home) & mask) < ((at - gap) & mask))
 			continue;
-		bool last = !index->items[(at + 1) & index->mask];
-		index->items[at] = last ? 0 : 1; /* items behind it must still be found */
-		index->taken -= last;
-		return true;
+		index->items[gap] = item;
+		gap = at;
 	}
-	return false;
+	index->items[gap] = 0;
+	index->taken--;
 }
 
 /* --- the pair ---------------------------------------------------------------------------- */
@@ -156,7 +170,7 @@ static void move(struct mt_index_pair *pair, size_t n)
 	}
 }
 
-bool mt_index_room(struct mt_index_pair *pair, size_t live)
+bool mt_index_room(struct mt_index_pair *pair)
 {
 	struct mt_index *now = &pair->now;
 	size_t n_items = now->mask + 1;
@@ -164,8 +178,7 @@ bool mt_index_room(struct mt_index_pair *pair, size_t live)
 		return true;
 	move(pair, SIZE_MAX); /* done already, unless memory ran out before */
 	struct mt_index larger;
-	/* Where most items are removed ones, the same size is enough. */
-	if (open_one(&larger, live > n_items / 8 * 3 ? n_items * 2 : n_items))
+	if (open_one(&larger, n_items * 2))
 		return now->taken + 1 <= n_items / 8 * 7;
 	pair->old = *now;
 	pair->now = larger;
@@ -182,8 +195,11 @@ void mt_index_put(struct mt_index_pair *pair, uint32_t hash, uint32_t place)
 void mt_index_remove(struct mt_index_pair *pair, uint32_t hash, uint32_t place)
 {
 	uint64_t item = mt_index_item(hash, place);
-	if (!remove_one(&pair->now, item) && pair->old.items)
-		remove_one(&pair->old, item);
+	size_t at = find_item(&pair->now, item);
+	if (at != SIZE_MAX)
+		close_gap(&pair->now, at);
+	else if (pair->old.items && (at = find_item(&pair->old, item)) != SIZE_MAX)
+		pair->old.items[at] = 1; /* items behind it must still be found, and each moves once */
 }
 
 size_t mt_index_bytes(const struct mt_index_pair *pair)

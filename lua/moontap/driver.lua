@@ -13,6 +13,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local C = require "moontap.abi"
+local ageing = require "moontap.ageing"
 local packet = require "moontap.packet"
 
 local M = {}
@@ -256,7 +257,7 @@ local function batch_stage(S, script, place, due, intervals)
       if view.n > 0 then
         st.generation = st.generation + 1
         view._generation = st.generation
-        st.index, st.phase, st.script = first, 1, place
+        st.index, st.in_hand, st.phase, st.script = first, view._index[0], 3, place
         script.hooks.on_batch(view)
         if st.stop ~= 0 then
           st.index, st.action = j, 3
@@ -285,7 +286,8 @@ function M.stages(S, scripts, intervals_for)
   local function due_of(list)
     local due, any = ffi.new("int64_t[1]", 0x7fffffffffffffffLL), false
     for _, place in ipairs(list) do
-      any = any or (scripts[place].hooks.on_interval ~= nil and not scripts[place].off)
+      local waits = scripts[place].hooks.on_interval ~= nil or ageing.has(place)
+      any = any or (waits and not scripts[place].off)
     end
     if any then
       due[0] = -0x7fffffffffffffffLL

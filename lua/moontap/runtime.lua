@@ -9,6 +9,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local C = require "moontap.abi"
+local ageing = require "moontap.ageing"
 local api = require "moontap.init"
 local driver = require "moontap.driver"
 local loader = require "moontap.loader"
@@ -26,6 +27,7 @@ local STOP_RUN = C.MT_STOP_RUN
 local FOREVER = 0x7fffffffffffffffLL
 local UNSET = -0x7fffffffffffffffLL
 local MANY_INTERVALS = 1000
+local SECOND = 1000000000LL
 
 local st          -- struct mt_hook_state *
 local settings    -- from C: see script.c
@@ -35,6 +37,8 @@ local shared = {} -- what the generated loop uses
 local profile     -- moontap.profile with --profile, else nil
 local resume      -- where the last stage goes on after C has served it
 local failed = false
+local interpreted = false -- the compiler waits; see wait_to_compile
+local due_hook = "on_interval" -- which of a script's functions runs in PHASE_INTERVAL, for messages
 
 local EXIT = {}   -- raised by os.exit in a script
 
@@ -151,6 +155,7 @@ end
 local function call(place, hook, ...)
   local script = scripts[place]
   st.script = place
+  st.hook_ns, st.generation = st.clock_ns, st.generation + 1
   local result = { xpcall(script.hooks[hook] or script[hook], on_raise, ...) }
   if result[1] then
     return true, result[2]
@@ -194,6 +199,15 @@ local function after(now, every)
   return now > FOREVER - every and FOREVER or now + every
 end
 
+-- What has aged in the objects of a script by a time.  An error goes on with what is behind it.
+local function sweep(place, now)
+  if ageing.has(place) then
+    st.script, st.hook_ns, st.generation = place, now, st.generation + 1
+    due_hook = "on_expire"
+    ageing.sweep(place)
+  end
+end
+
 -- The boundaries of one script up to ts.  next_ns moves before the hook is called, so that an
 -- error goes on with the one after.
 local function run_intervals(place, ts)
@@ -208,13 +222,33 @@ local function run_intervals(place, ts)
   end
   while ts >= next_ns[0] and next_ns[0] ~= FOREVER do
     local now = next_ns[0]
+    sweep(place, now)
     next_ns[0] = after(now, every)
-    st.script = place
+    st.script, st.hook_ns, st.generation = place, now, st.generation + 1
+    due_hook = "on_interval"
     script.hooks.on_interval(tonumber(now) / 1e9, false)
   end
 end
 
+-- Objects that age are looked after each full second, so that what has ended is reported also while
+-- a script does not look anything up.
+local function sweep_seconds(places, next_ns, ts)
+  if ts >= next_ns[0] then
+    local now = floor_to(ts, SECOND)
+    for _, place in ipairs(places) do
+      if not scripts[place].off then
+        sweep(place, now)
+      end
+    end
+    next_ns[0] = after(now, SECOND)
+  end
+end
+
 local function intervals_for(places, due)
+  local second_ns, aged = ffi.new("int64_t[1]", UNSET), false
+  for _, place in ipairs(places) do
+    aged = aged or ageing.has(place)
+  end
   return function(ts)
     local soonest = FOREVER
     st.generation = st.generation + 1 -- no packet outlives its hook
@@ -225,6 +259,12 @@ local function intervals_for(places, due)
         if script.next_ns[0] < soonest then
           soonest = script.next_ns[0]
         end
+      end
+    end
+    if aged then
+      sweep_seconds(places, second_ns, ts)
+      if second_ns[0] < soonest then
+        soonest = second_ns[0]
       end
     end
     due[0] = soonest
@@ -321,7 +361,7 @@ end
 local function recover(stage, why)
   local i = st.index
   if st.phase == PHASE_INTERVAL then
-    if why == EXIT or count_error(scripts[st.script], "on_interval", why, place_of_packet "before packet") then
+    if why == EXIT or count_error(scripts[st.script], due_hook, why, place_of_packet "before packet") then
       return nil
     end
     return i, -1, -1
@@ -393,7 +433,27 @@ local function count_lost()
   end
 end
 
+-- A moontap.table knows nothing at first, so every lookup takes the way of a new key, and a loop that is compiled
+-- then has a call of C in the middle of it, behind which LuaJIT can not leave out the packet's handle: half
+-- the speed for good.  So the compiler waits until tables have been filled a little.
+local FILLED = 1024
+
+local function wait_to_compile()
+  interpreted = package.loaded["moontap.table"] ~= nil and jit.status()
+  if interpreted then
+    jit.off()
+  end
+end
+
+local function compile_now()
+  interpreted = false
+  jit.on()
+end
+
 local function run_stages()
+  if interpreted and st.before >= FILLED then
+    compile_now()
+  end
   local from, to = st.from, st.to
   if st.lost ~= 0 then
     count_lost()
@@ -417,6 +477,7 @@ local function run_stages()
     to = run_stage(k, from, to, hooks_done, rotate_done)
     stop = math.max(stop, st.stop)
     st.stop = stop
+    st.phase = PHASE_INTERVAL -- no packet is in hand
     if st.action == SERVICE or st.action == ROTATE then
       resume = { hooks_done = st.index, rotate_done = st.action == ROTATE and st.index or -1 }
       return
@@ -452,10 +513,27 @@ function M.tick()
       local ok, why = xpcall(stages[k].intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
         return true
-      elseif not ok and count_error(scripts[st.script], "on_interval", as_error(why),
+      elseif not ok and count_error(scripts[st.script], due_hook, as_error(why),
         (" (at %s)"):format(api.format.time(st.clock_ns))) then
         return false
       end
+    end
+  end
+  return true
+end
+
+-- Sweep or finish what has aged in the objects of a script.  False: an error ends the run.
+local function report_ended(place, work)
+  local script = scripts[place]
+  while ageing.has(place) and not script.failed do
+    st.script, st.hook_ns, st.generation = place, st.clock_ns, st.generation + 1
+    local ok, why = xpcall(work, on_raise, place)
+    if ok or why == EXIT then
+      return true
+    elseif count_error(script, "on_expire", as_error(why), "") then
+      return false
+    elseif script.off then
+      return true
     end
   end
   return true
@@ -465,6 +543,9 @@ end
 -- @treturn boolean false: a script failed and its rule is stop
 function M.last_interval()
   for place, script in ipairs(scripts) do
+    if not report_ended(place, ageing.sweep) then
+      return false
+    end
     if script.hooks.on_interval and not script.off and not script.failed then
       local now = st.clock_ns == ffi.cast("int64_t", bit.lshift(1LL, 63)) and 0 or tonumber(st.clock_ns) / 1e9
       local ok, ends = call(place, "on_interval", now, true)
@@ -515,6 +596,7 @@ function M.start(sources)
   end
   shared.flow, shared.segment = st.flow, segment.handle(st.flow)
   rebuild()
+  wait_to_compile()
   return true
 end
 
@@ -523,8 +605,12 @@ end
 -- @tparam table sources for run.sources
 -- @treturn boolean false: a script failed
 function M.stop(stats, sources)
+  if interpreted then
+    compile_now()
+  end
   local good = true
   for place, script in ipairs(scripts) do
+    good = report_ended(place, ageing.finish) and good
     if script.hooks.on_stop and not script.failed then
       local run = run_object(script, sources)
       run.stats = stats
@@ -688,6 +774,7 @@ function M.load(hook_state, given)
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
+    st.script = #scripts + 1 -- for objects that it makes
     local ok, script = pcall(word.expression and loader.expression or loader.load, word.text, recipes)
     if not ok then
       return nil, type(script) == "table" and script.message or tostring(script)

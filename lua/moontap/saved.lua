@@ -25,6 +25,7 @@ local KINDS = {
   histogram = "moontap.histogram",
   quantiles = "moontap.quantiles",
   rate = "moontap.rate",
+  table = "moontap.table",
   topk = "moontap.topk",
 }
 

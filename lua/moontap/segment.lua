@@ -129,6 +129,7 @@ ffi.metatype("struct mt_batch_view", {
   __index = function(view, key)
     if type(key) == "number" then
       local at = slot(view, key)
+      state.in_hand = at -- for messages, and the time of what is done with it
       return (packet.handle(state.batch.packets + at, state.batch.decode + at, view._generation))
     end
     local method = batch_methods[key]

@@ -88,32 +88,72 @@ local function pairs_of(what, declared, known)
   return list
 end
 
---- The fields of a value.
--- @tparam ?table declared `{ packets = "count" }`, or `{ { "packets", "count" } }` where the order is to stay
--- @treturn {{string,string},...} name and type, in the order of the struct
-function M.value(declared)
-  if declared == nil then
-    return {}
-  elseif type(declared) ~= "table" then
-    fail("value: expected a table of fields, found a %s", type(declared))
+-- What becomes of a field when two tables are made one.
+M.MERGES = { sum = true, max = true, min = true, last = true }
+
+-- A field's type may be { "double", merge = "max" }; in a list merge stands beside name and type.
+local function read_field(name, kind, merge)
+  local keys = type(kind) == "table" and kind or {}
+  for key in pairs(keys) do
+    if key ~= 1 and key ~= "merge" then
+      fail("value '%s': there is no '%s'%s; write { \"type\", merge = \"max\" }", tostring(name), tostring(key),
+        suggest.suffix(tostring(key), { merge = true }))
+    end
   end
-  if #declared > 0 then
+  if type(kind) == "table" then
+    kind, merge = kind[1], kind.merge
+  end
+  if merge ~= nil and not M.MERGES[merge] then
+    fail("value '%s': merge can not be '%s'%s (there are %s)", tostring(name), tostring(merge),
+      suggest.suffix(tostring(merge), M.MERGES), suggest.list(M.MERGES))
+  end
+  return { name, kind, merge or "sum" }
+end
+
+-- The fields as they are declared, and whether their order is to stay.
+local function read_fields(declared)
+  local list, ordered = {}, #declared > 0
+  if ordered then
     for name in pairs(declared) do
       if type(name) ~= "number" then
         fail("value: '%s' stands beside a list; write all fields as { \"name\", \"type\" }", tostring(name))
       end
     end
-    return pairs_of("value", declared, TYPES)
+    for k, field in ipairs(declared) do
+      list[k] = type(field) == "table" and read_field(field[1], field[2], field.merge) or field
+    end
+  else
+    for name, kind in pairs(declared) do
+      list[#list + 1] = read_field(name, kind)
+    end
   end
-  local list = {}
-  for name, kind in pairs(declared) do
-    list[#list + 1] = { name, kind }
+  return list, ordered
+end
+
+--- The fields of a value.
+-- @tparam ?table declared `{ packets = "count" }`, or `{ { "packets", "count" } }` where the order is to stay
+-- @tparam ?table taken names that a field can not have, because a value has them anyway
+-- @treturn {{string,string,string},...} name, type and merge rule, in the order of the struct
+function M.value(declared, taken)
+  if declared == nil then
+    return {}
+  elseif type(declared) ~= "table" then
+    fail("value: expected a table of fields, found a %s", type(declared))
   end
-  list = pairs_of("value", list, TYPES)
-  table.sort(list, function(a, b)
-    local x, y = TYPES[a[2]].size, TYPES[b[2]].size
-    return x > y or (x == y and a[1] < b[1])
-  end)
+  local given, ordered = read_fields(declared)
+  local list = pairs_of("value", given, TYPES)
+  for k, field in ipairs(list) do
+    if taken and taken[field[1]] then
+      fail("value '%s': every value of a table with idle, active or policy = \"evict\" has that already", field[1])
+    end
+    field[3] = given[k][3]
+  end
+  if not ordered then
+    table.sort(list, function(a, b)
+      local x, y = TYPES[a[2]].size, TYPES[b[2]].size
+      return x > y or (x == y and a[1] < b[1])
+    end)
+  end
   return list
 end
 
