@@ -537,12 +537,12 @@ function moontap_Table:get(...) end
 ---@return table? # 
 function moontap_Table:find(...) end
 
----Remove an entry.
+---Remove an entry; on_expire is not called.
 ---@param ... any as with get
 ---@return boolean # was there one
 function moontap_Table:remove(...) end
 
----Remove all entries.
+---Remove all entries, and begin the counts of `stats` anew; on_expire is not called.
 function moontap_Table:clear() end
 
 ---Number of entries; `#t` is the same.
@@ -553,26 +553,61 @@ function moontap_Table:count() end
 ---@return integer # 
 function moontap_Table:memory() end
 
+---What a table holds and what has become of its entries.
+---@return table # `entries`, `limit`, `memory` (bytes), and since the start or `clear`: `refused` (lookups that got  the overflow entry), `evicted`, `idle` and `active` (entries that ended for want of room, or for their age)
+function moontap_Table:stats() end
+
 ---What came when the table was full.
 ---@return table # all keys without an entry together
 ---@return integer # how many times `get` gave this value; 0: the table was never full
 function moontap_Table:overflow() end
 
----`for key, value in t:pairs() do`, in the order in which the keys came (places of removed entries are
+---`for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
 --- taken first).
 ---  Entries may be removed meanwhile; one that is added may be passed over.
 ---@return function # 
 function moontap_Table:pairs() end
 
----The entries with the largest values, in falling order.
+---The entries with the largest values, in falling order; of equal ones the first to come is first.
 ---@param n integer how many at most
 ---@param field string what they are sorted by
 ---@return table # 
 function moontap_Table:top(n, field) end
 
+---An entry as a plain Lua table that may be kept and becomes an object in JSON.
+---@param k key 
+---@param value table 
+---@return table # the parts of the key (addresses as text), the fields of the value, and with ageing first_seen and  last_seen
+function moontap_Table:row(k, value) end
+
+---Entries as rows: what a script's `results` may return.
+---@param n? integer only so many, with the largest values; default: all, as `pairs` gives them
+---@param field? string what those are sorted by
+---@return table # as of `row`
+function moontap_Table:rows(n, field) end
+
+---End all entries, in the order in which their keys came.
+---@param f? function called with key, value and "end" for each; default: on_expire
+function moontap_Table:drain(f) end
+
+---Add the entries of another table of the same declaration, as if this one had seen what the other one saw after
+--- it.
+---  Fields are added; one declared as `{ "double", merge = "max" }` becomes the larger value, `"min"` the smaller
+--- one (0 counts as not set), `"last"` that of the later lookup. A sum that does not fit its type stays at the bound
+--- of the type. The other table stays as it is.
+---@param other table options besides key, value and whether there is ageing may differ
+---@return table # this one
+function moontap_Table:merge(other) end
+
+---The table as a string for `moontap.load`, also in another run.
+--- The string is in the Lua heap: 1 million flows take
+--- some 60 MB of --script-memory. on_expire is not saved: make a table with it and `merge` the loaded one into it.
+---@return string # 
+function moontap_Table:save() end
+
 ---Make a table.
 ---  Do it once, outside of hooks, and use `t:clear()` to begin anew.
----@param options table - key: `"flow"`, `"tuple"`, `"pair"`, `"src"`, `"dst"`, `"sport"`, `"dport"`, or a list of `{ name, type }`  - value: fields and their types; without it the table is a set  - size: how many entries to expect; only saves work  - limit: the most entries
+---@param options table - key: `"flow"`, `"tuple"`, `"pair"`, `"src"`, `"dst"`, `"sport"`, `"dport"`, or a list of `{ name, type }`  - value: fields and their types; without it the table is a set. A field may say how it is merged:    `{ first = { "double", merge = "min" } }`  - size: how many entries to expect; only saves work  - limit: the most entries  - policy: `"overflow"` or `"evict"`, what happens at the limit  - idle: seconds without a lookup after which an entry ends  - active: seconds after which an entry ends in any case  - on_expire: `function(key, value, reason)`, called for each entry that ends by itself
 ---@return table # 
 function moontap.table(options) end
 

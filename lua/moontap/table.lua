@@ -519,6 +519,7 @@ local function make(options)
 end
 
 --- Make a table.  Do it once, outside of hooks, and use `t:clear()` to begin anew.
+-- @function moontap.table
 -- @tparam table options
 --
 -- - key: `"flow"`, `"tuple"`, `"pair"`, `"src"`, `"dst"`, `"sport"`, `"dport"`, or a list of `{ name, type }`
