@@ -3,5 +3,9 @@ std = "luajit"
 max_line_length = 120
 cache = false
 files["scripts"] = { std = "luajit", read_globals = { "moontap" } }
+files[".ci/names.lua"] = { std = "luajit", read_globals = { "moontap" } }
 files["bench"] = { std = "luajit", read_globals = { "moontap" } }
 files["spec"] = { std = "luajit+busted", max_line_length = 170 }
+
+-- Written by make docs, for the Lua language server.
+exclude_files = { "docs/moontap.d.lua" }

@@ -11,8 +11,8 @@ end
 
 local function print_fields(module, object, fields)
   for _, field in ipairs(fields) do
-    local words = { module, object, field.name, field.type or "", field.absent or "", field.unit or "", field.text or "" }
-    print("field " .. table.concat(words, "\t"))
+    print("field " .. table.concat({ module, object, field.name, field.type or "", field.absent or "", field.unit or "",
+      field.text or "" }, "\t"))
   end
 end
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- Filter for ldoc --filter: writes docs/reference.md and docs/moontap.d.lua from the comments in lua/moontap, and ends with
--- exit status 1 if something public has none.  Started by .ci/docs, in a folder with copies of the modules.
+-- Filter for ldoc --filter: writes docs/reference.md and docs/moontap.d.lua from the comments in lua/moontap, and ends
+-- with exit status 1 if something public has none.  Started by .ci/docs, in a folder with copies of the modules.
 --
 -- MT_DOCS: folder to write to.  MT_SOURCES: where the modules are.  MT_NAMES: what the program itself knows, a line a
 -- name: "global NAME", "method NAME" (of packets), "field MODULE OBJECT NAME TYPE ABSENT UNIT TEXT" (tab separated).
@@ -243,7 +243,8 @@ end
 local meta = {}
 
 local function line(text, ...)
-  meta[#meta + 1] = select("#", ...) > 0 and text:format(...) or text
+  text = select("#", ...) > 0 and text:format(...) or text
+  meta[#meta + 1] = (text:gsub("[ #]+$", ""):gsub("[ #]+\n", "\n"))
 end
 
 -- Types in the words of LuaLS.
@@ -423,8 +424,8 @@ return {
   filter = function(modules)
     check(collect(modules))
     add("# Scripting reference\n")
-    add("Written by `make docs` from the comments in `lua/`; the guide is [scripting.md](scripting.md). In signatures `[x]` may be")
-    add("left out; a type that begins with `?` may be nil.\n")
+    add("Written by `make docs` from the comments in `lua/`; the guide is [scripting.md](scripting.md). In signatures")
+    add("`[x]` may be left out; a type that begins with `?` may be nil.\n")
     for _, chapter in ipairs(CHAPTERS) do
       if not chapter.missing then
         add("- [%s](#%s)", chapter.title, chapter.title:lower():gsub("[^%w ]", ""):gsub(" ", "-"))

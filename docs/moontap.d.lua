@@ -9,21 +9,21 @@ function moontap.stop() end
 
 ---An IP address from its text, to compare with `p.src` and `p.dst`.
 ---@param text string `10.0.0.1` or `2001:db8::1`
----@return moontap.Address # 
+---@return moontap.Address
 function moontap.address(text) end
 
 ---An Ethernet address from its text, to compare with `p.eth_src` and `p.eth_dst`.
 ---@param text string `02:00:00:00:00:01`
----@return moontap.Mac # 
+---@return moontap.Mac
 function moontap.mac(text) end
 
 ---Text of a key that `p.src_key`, `p.dst_key`, `p.eth_src_key` or `p.eth_dst_key` gave.
 ---@param key string 4, 16 or 6 bytes
----@return string # 
+---@return string
 function moontap.key_text(key) end
 
 ---A table for results that is an array in JSON even while it is empty.
----@param t? table 
+---@param t? table
 ---@return table # the same
 function moontap.list(t) end
 
@@ -32,27 +32,27 @@ function moontap.format() end
 
 ---How many different keys there were; see moontap.distinct.
 ---@param options? table key, precision, seed
----@return distinct # 
+---@return distinct
 function moontap.distinct(options) end
 
 ---Counts of numbers in fixed buckets; see moontap.histogram.
 ---@param options table from, to and step or log; or edges
----@return histogram # 
+---@return histogram
 function moontap.histogram(options) end
 
 ---Median, p99 and other quantiles of numbers; see moontap.quantiles.
 ---@param options? table error
----@return quantiles # 
+---@return quantiles
 function moontap.quantiles(options) end
 
 ---Packets and bytes by interval of time; see moontap.rate.
 ---@param options? table every, keep
----@return rate # 
+---@return rate
 function moontap.rate(options) end
 
 ---The keys with the most packets, bytes or whatever is counted; see moontap.topk.
 ---@param options? table key, k, counters, key_bytes
----@return topk # 
+---@return topk
 function moontap.topk(options) end
 
 ---The packet as a script sees it: `p`.
@@ -145,11 +145,11 @@ function moontap_Packet:u32(off) end
 ---Captured bytes as a string; what lies outside of the packet is left out.
 ---@param off? integer offset from the start of the frame
 ---@param len? integer default: to the end
----@return string # 
+---@return string
 function moontap_Packet:bytes(off, len) end
 
 ---The captured bytes as lines of offset, hex and ASCII.
----@return string # 
+---@return string
 function moontap_Packet:hexdump() end
 
 ---When it was captured, as text.
@@ -158,7 +158,7 @@ function moontap_Packet:hexdump() end
 function moontap_Packet:time(zone) end
 
 ---A packet of its own that outlives the hook; it has the same fields and methods.
----@return moontap.Packet # 
+---@return moontap.Packet
 function moontap_Packet:copy() end
 
 ---The innermost packet that this one carries, through all tunnels: its fields and methods mean that packet.
@@ -202,7 +202,7 @@ function moontap_Packet:edit() end
 function moontap_Packet:comment(text) end
 
 ---The comments of the packet, those that it came with and those that scripts have added.
----@return table # 
+---@return table
 function moontap_Packet:comments() end
 
 ---`p:edit()`: change a packet; what comes out is what is written.
@@ -226,25 +226,25 @@ function moontap_Edit:set_u32(off, value) end
 
 ---Put bytes in the place of others; the length stays.
 ---@param off integer offset from the start of the frame
----@param bytes string 
+---@param bytes string
 function moontap_Edit:set_bytes(off, bytes) end
 
 ---Another payload, of any length.
 --- All of the old one is replaced, also what of it was not captured; `caplen`,
 --- `wirelen` and the lengths in the IP, UDP, PPPoE and 802.3 headers follow. Padding of Ethernet frames goes.
----@param bytes string 
+---@param bytes string
 function moontap_Edit:set_payload(bytes) end
 
 ---Put bytes in; `caplen` and `wirelen` grow.
 --- The lengths in IP, UDP, PPPoE and 802.3 headers that stand whole
 --- before the place grow too, if what they count reaches there: bytes put in front of the IP header change none of them.
 ---@param off integer offset from the start of the frame, 0 to `caplen`
----@param bytes string 
+---@param bytes string
 function moontap_Edit:insert(off, bytes) end
 
 ---Take bytes out; `caplen` and `wirelen` shrink, and length fields as with `insert`.
 ---@param off integer offset from the start of the frame
----@param len integer 
+---@param len integer
 function moontap_Edit:remove(off, len) end
 
 ---Put a VLAN tag outside of all others.
@@ -275,7 +275,7 @@ local moontap_Address = {}
 ---    … local s = subnets:get(p.src:mask(24, 64))
 ---@param bits integer how many bits to keep, 0 to 32 for IPv4, to 128 for IPv6; the others become 0
 ---@param bits6? integer how many to keep of an IPv6 address
----@return moontap.Address # 
+---@return moontap.Address
 function moontap_Address:mask(bits, bits6) end
 
 ---The address as a key of a Lua table, as `p.src_key` is; moontap.key_text gives its text.
@@ -306,7 +306,7 @@ function moontap.net(value, bits, bits6) end
 
 ---Is the address in this network?
 ---@param value any an address or its text; nil: there is none; or a network, all of which must be in this one
----@return boolean # 
+---@return boolean
 function moontap_Net:contains(value) end
 
 ---`moontap.netset`: up to millions of networks, searched for the longest prefix that matches an address.
@@ -320,7 +320,7 @@ function moontap_NetSet:lookup(a) end
 
 ---Is the address in one of the networks?
 ---@param a moontap.Address? or its text
----@return boolean # 
+---@return boolean
 function moontap_NetSet:contains(a) end
 
 ---The longest prefix that matches.
@@ -329,16 +329,16 @@ function moontap_NetSet:contains(a) end
 function moontap_NetSet:match(a) end
 
 ---`for net, value in set:pairs() do`: IPv4 first, by address, a network before those within it.
----@return function # 
+---@return function
 function moontap_NetSet:pairs() end
 
 ---Bytes of memory that the set takes outside of the Lua heap.
----@return integer # 
+---@return integer
 function moontap_NetSet:memory() end
 
 ---Make a set.
 ---@param source table a list of networks (or addresses: one alone), pairs of network and value, or both;    and `file`, the path of a file of networks
----@return netset # 
+---@return netset
 function moontap.netset(source) end
 
 ---BPF expressions as predicates: `moontap.filter`, and `filter=` and `keep=` of scripts.
@@ -448,14 +448,14 @@ function moontap_Dns:additional() end
 ---Is the first question about this name?
 --- Case does not matter, a dot at the end neither. Makes no string.
 ---@param name string `example.com`
----@return boolean # 
+---@return boolean
 function moontap_Dns:name_is(name) end
 
 ---Is the first question about this name or one below it?
 --- `d:name_ends "example.com"` is true for
 --- `www.example.com`, not for `badexample.com`. Makes no string.
 ---@param name string `example.com`
----@return boolean # 
+---@return boolean
 function moontap_Dns:name_ends(name) end
 
 ---The value of an EDNS option.
@@ -501,25 +501,25 @@ function moontap_Tls:alpns() end
 
 ---Is this extension there?
 ---@param type integer 43 supported versions, 51 key share, 65037 encrypted hello …
----@return boolean # 
+---@return boolean
 function moontap_Tls:has_extension(type) end
 
 ---The content of an extension.
----@param type integer 
+---@param type integer
 ---@return string? # its bytes; nil if it is not there
 function moontap_Tls:extension(type) end
 
 ---Is this the server name?
 --- Case does not matter. Makes no string.
 ---@param host string `www.example.com`
----@return boolean # 
+---@return boolean
 function moontap_Tls:sni_is(host) end
 
 ---Is the server name this one or below it?
 --- `t:sni_ends "example.com"` is true for `www.example.com`, not for
 --- `badexample.com`. Makes no string.
 ---@param host string `example.com`
----@return boolean # 
+---@return boolean
 function moontap_Tls:sni_ends(host) end
 
 ---`moontap.table`: a hash table outside the Lua heap, for millions of flows.
@@ -534,7 +534,7 @@ function moontap_Table:get(...) end
 
 ---The value of a key, if there is one.
 ---@param ... any as with get
----@return table? # 
+---@return table?
 function moontap_Table:find(...) end
 
 ---Remove an entry; on_expire is not called.
@@ -546,11 +546,11 @@ function moontap_Table:remove(...) end
 function moontap_Table:clear() end
 
 ---Number of entries; `#t` is the same.
----@return integer # 
+---@return integer
 function moontap_Table:count() end
 
 ---Bytes of memory that the table takes.
----@return integer # 
+---@return integer
 function moontap_Table:memory() end
 
 ---What a table holds and what has become of its entries.
@@ -565,18 +565,18 @@ function moontap_Table:overflow() end
 ---`for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
 --- taken first).
 ---  Entries may be removed meanwhile; one that is added may be passed over.
----@return function # 
+---@return function
 function moontap_Table:pairs() end
 
 ---The entries with the largest values, in falling order; of equal ones the first to come is first.
 ---@param n integer how many at most
 ---@param field string what they are sorted by
----@return table # 
+---@return table
 function moontap_Table:top(n, field) end
 
 ---An entry as a plain Lua table that may be kept and becomes an object in JSON.
----@param k key 
----@param value table 
+---@param k key
+---@param value table
 ---@return table # the parts of the key (addresses as text), the fields of the value, and with ageing first_seen and  last_seen
 function moontap_Table:row(k, value) end
 
@@ -602,13 +602,13 @@ function moontap_Table:merge(other) end
 ---The table as a string for `moontap.load`, also in another run.
 --- The string is in the Lua heap: 1 million flows take
 --- some 60 MB of --script-memory. on_expire is not saved: make a table with it and `merge` the loaded one into it.
----@return string # 
+---@return string
 function moontap_Table:save() end
 
 ---Make a table.
 ---  Do it once, outside of hooks, and use `t:clear()` to begin anew.
 ---@param options table - key: `"flow"`, `"tuple"`, `"pair"`, `"src"`, `"dst"`, `"sport"`, `"dport"`, or a list of `{ name, type }`  - value: fields and their types; without it the table is a set. A field may say how it is merged:    `{ first = { "double", merge = "min" } }`  - size: how many entries to expect; only saves work  - limit: the most entries  - policy: `"overflow"` or `"evict"`, what happens at the limit  - idle: seconds without a lookup after which an entry ends  - active: seconds after which an entry ends in any case  - on_expire: `function(key, value, reason)`, called for each entry that ends by itself
----@return table # 
+---@return table
 function moontap.table(options) end
 
 ---`moontap.topk`: the keys with the most packets, bytes or whatever is counted, in memory that does not grow.
@@ -629,11 +629,11 @@ function moontap_TopK:get(key) end
 
 ---The keys with the largest counts, in falling order; equal ones by smaller error.
 ---@param n? integer how many at most
----@return table # 
+---@return table
 function moontap_TopK:list(n) end
 
 ---The sum of all weights.
----@return number # 
+---@return number
 function moontap_TopK:total() end
 
 ---The most that a key which is not watched can have: the largest error there is now.
@@ -643,7 +643,7 @@ function moontap_TopK:bound() end
 ---Add what another one with the same `key`, `counters` and `key_bytes` has counted.
 --- The error is within
 --- the same bound as if one had counted all.
----@param other topk 
+---@param other topk
 ---@return topk # this one
 function moontap_TopK:merge(other) end
 
@@ -655,7 +655,7 @@ function moontap_TopK:save() end
 function moontap_TopK:clear() end
 
 ---Bytes of memory that it takes.
----@return integer # 
+---@return integer
 function moontap_TopK:memory() end
 
 ---`moontap.distinct`: how many different keys there were, in memory that does not grow.
@@ -674,7 +674,7 @@ function moontap_Distinct:count() end
 
 ---Add the keys of another one with the same `key`, `precision` and `seed`.
 --- Gives exactly what one would have given.
----@param other distinct 
+---@param other distinct
 ---@return distinct # this one
 function moontap_Distinct:merge(other) end
 
@@ -686,7 +686,7 @@ function moontap_Distinct:save() end
 function moontap_Distinct:clear() end
 
 ---Bytes of memory that it takes.
----@return integer # 
+---@return integer
 function moontap_Distinct:memory() end
 
 ---`moontap.quantiles`: median, p99 and every other quantile of numbers, with a relative error.
@@ -704,11 +704,11 @@ function moontap_Quantiles:add(x, weight) end
 function moontap_Quantiles:get(part) end
 
 ---The sum of weights: how many numbers there were.
----@return number # 
+---@return number
 function moontap_Quantiles:count() end
 
 ---The sum of the numbers, each as often as its weight says.
----@return number # 
+---@return number
 function moontap_Quantiles:sum() end
 
 ---Their mean.
@@ -725,7 +725,7 @@ function moontap_Quantiles:max() end
 
 ---Add the numbers of another one with the same `error`.
 --- Gives exactly what one would have given.
----@param other quantiles 
+---@param other quantiles
 ---@return quantiles # this one
 function moontap_Quantiles:merge(other) end
 
@@ -737,7 +737,7 @@ function moontap_Quantiles:save() end
 function moontap_Quantiles:clear() end
 
 ---Bytes of memory that it takes.
----@return integer # 
+---@return integer
 function moontap_Quantiles:memory() end
 
 ---`moontap.histogram`: counts of numbers in fixed buckets, also as a bar chart.
@@ -754,19 +754,19 @@ function moontap_Histogram:add(x, weight) end
 function moontap_Histogram:rows() end
 
 ---What was below the first bucket.
----@return number # 
+---@return number
 function moontap_Histogram:under() end
 
 ---What was above the last bucket, its upper edge included.
----@return number # 
+---@return number
 function moontap_Histogram:over() end
 
 ---The sum of all counts, under and over too.
----@return number # 
+---@return number
 function moontap_Histogram:count() end
 
 ---Add the counts of another one with the same buckets.
----@param other histogram 
+---@param other histogram
 ---@return histogram # this one
 function moontap_Histogram:merge(other) end
 
@@ -778,7 +778,7 @@ function moontap_Histogram:save() end
 function moontap_Histogram:clear() end
 
 ---Bytes of memory that it takes.
----@return integer # 
+---@return integer
 function moontap_Histogram:memory() end
 
 ---The buckets as lines with a bar each; empty ones at the ends are left out, and more than three in between are one
@@ -795,7 +795,7 @@ local moontap_Rate = {}
 ---Count a packet, or anything that has a time.
 ---@param what any a packet; or a time: `p.ts_ns` (exact) or a number of seconds such as `p.ts`
 ---@param bytes? number default: `p.wirelen`; 0 with a time
----@param packets? number 
+---@param packets? number
 function moontap_Rate:add(what, bytes, packets) end
 
 ---The intervals that have a slot, from the first with a packet to the newest, empty ones between them too.
@@ -814,7 +814,7 @@ function moontap_Rate:dropped() end
 
 ---Add what another one with the same `every` and `keep` has counted.
 --- Gives exactly what one would have given.
----@param other rate 
+---@param other rate
 ---@return rate # this one
 function moontap_Rate:merge(other) end
 
@@ -826,11 +826,11 @@ function moontap_Rate:save() end
 function moontap_Rate:clear() end
 
 ---Bytes of memory that it takes.
----@return integer # 
+---@return integer
 function moontap_Rate:memory() end
 
 ---An object from what its `:save()` gave, also that of another run.
----@param saved string 
+---@param saved string
 ---@return table? # of the kind that was saved; nil if the string is damaged or of another kind of machine
 ---@return string? # why not
 function moontap.load(saved) end
@@ -849,7 +849,7 @@ local moontap_Block = {}
 local moontap_Batch = {}
 
 ---The bytes of the block, copied.
----@return string # 
+---@return string
 function moontap_Block:string() end
 
 ---Drop a packet.
@@ -869,13 +869,13 @@ moontap.json = {}
 --- A table with the keys 1 to n is an array; an empty one is an object unless `moontap.list()` made it. 64-bit integers
 --- are numbers with all their digits; addresses and other objects are their text; strings that are no UTF-8 are hex;
 --- NaN, infinity and what is deeper than 32 tables are null.
----@param value any 
----@return string # 
+---@param value any
+---@return string
 function moontap.json.encode(value) end
 
 ---A value from JSON: tables, strings, numbers, booleans; null is nil.
----@param text string 
----@return any # 
+---@param text string
+---@return any
 ---@return string? # what is wrong with the text (the value is nil then)
 function moontap.json.decode(text) end
 
@@ -887,22 +887,22 @@ moontap.format = {}
 function moontap.format.linktypes(names) end
 
 ---A whole number with thousands separators.
----@param n number 
+---@param n number
 ---@return string # `12,345,678`
 function moontap.format.count(n) end
 
 ---A number of bytes.
----@param n number 
+---@param n number
 ---@return string # `812 B`, `1.5 GiB`
 function moontap.format.bytes(n) end
 
 ---Bits per second.
----@param n number 
+---@param n number
 ---@return string # `640.1 Mbit/s`
 function moontap.format.bitrate(n) end
 
 ---A span of time.
----@param seconds number 
+---@param seconds number
 ---@return string # `12 µs`, `350.2 ms`, `12.3 s`, `5 m 03 s`, `2 h 05 m`, `3 d 04 h`
 function moontap.format.duration(seconds) end
 
@@ -922,18 +922,18 @@ function moontap.format.time(time, zone) end
 function moontap.format.rfc3339(time, zone) end
 
 ---A part of a whole.
----@param part number 
+---@param part number
 ---@param whole number 0 gives `-`
 ---@return string # `12.3%`
 function moontap.format.share(part, whole) end
 
 ---Name of an IP protocol.
----@param number integer 
+---@param number integer
 ---@return string # `TCP`, or `proto 99`
 function moontap.format.protocol(number) end
 
 ---Name of an Ethernet type.
----@param number integer 
+---@param number integer
 ---@return string # `ARP`, or `0x88f7`; `other` for 0
 function moontap.format.ethertype(number) end
 

@@ -17,9 +17,9 @@
 --
 -- **Fields that can be set**: `src`, `dst` (an address or its text, of the same IP version), `sport`, `dport`, `ttl`,
 -- `proto`, `dscp`, `ecn`, `ip_id` (of IPv4), `flow_label`, `tcp_flags`, `tcp_seq`, `tcp_ack`, `tcp_window`,
--- `icmp_type`, `icmp_code`, `icmp_id`, `icmp_seq`, `vlan`, `vlan_priority` (of the outermost tag), `ethertype`, `eth_src`, `eth_dst`
--- (an address or text like `02:00:00:00:00:01`), `wirelen` (not below `caplen`), `ts` (seconds, rounded to
--- microseconds), `ts_ns` (exact). Setting what the packet does not have raises an error, as does a number that does
+-- `icmp_type`, `icmp_code`, `icmp_id`, `icmp_seq`, `vlan`, `vlan_priority` (of the outermost tag), `ethertype`,
+-- `eth_src`, `eth_dst` (an address or text like `02:00:00:00:00:01`), `wirelen` (not below `caplen`), `ts` (seconds,
+-- rounded to microseconds), `ts_ns` (exact). Setting what the packet does not have raises an error, as does a number that does
 -- not fit. A new time does not move the packet: packets are written in the order they were read in.
 --
 -- **Checksums** are repaired by `fix_checksums`, never by themselves.

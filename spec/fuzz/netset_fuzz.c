@@ -52,7 +52,7 @@ static void add_prefixes(struct mt_netset *set, const uint8_t *data, size_t size
 	while (size >= 2) {
 		struct mt_net net = {._len = data[0] & 1 ? 4 : 16};
 		size_t n = 1 + data[1] % 8;
-		uint8_t *bytes = (uint8_t *)&net._high;
+		uint8_t bytes[16] = {0};
 		net._bits = (data[0] >> 1) % (8 * net._len + 1);
 		size_t at = data[1] & 8 && net._len == 16 ? 6 : 0; /* around the border of the halves */
 		data += 2;
@@ -61,6 +61,8 @@ static void add_prefixes(struct mt_netset *set, const uint8_t *data, size_t size
 		memcpy(bytes + at, data, n < net._len ? n : 4);
 		for (unsigned i = net._bits; i < 8u * 16; i++)
 			bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+		memcpy(&net._high, bytes, 8);
+		memcpy(&net._low, bytes + 8, 8);
 		MT_FUZZ_CHECK(mt_netset_add(set, &net, 0) == 0);
 		data += n;
 		size -= n;
