@@ -33,7 +33,7 @@ local function traces(command)
       loops = loops + 1
     end
     local start, why = line:match("%[TRACE %-%-%- %(?[%d/]*%)? ?([^ ]+) %-%- (.*)%]")
-    if start and (start:find("^moontap.loop") or start:find("^s.lua"))
+    if start and (start:find("^moontap.loop") or start:find("^moontap.filter") or start:find("^s.lua"))
       and not why:find("^NYI: return to lower frame at moontap.loop") then
       aborts[#aborts + 1] = line
     end
@@ -85,6 +85,34 @@ describe("hook loop", function()
       on_packet = function(p) n = n + 1 if p.dport == 53 then return false end return true end,
       on_interval = function() n = 0 end }]])
     compiles("-l ./s.lua -e 'p.sport ~= 4001' -o out.pcap in.pcap")
+  end)
+
+  spec("compiles with predicates of moontap.filter, also for a link type that comes late", function()
+    local raw = { linktype = c.RAW }
+    for i = 0, 39999 do
+      raw[i + 1] = { c.T0 + 20 + math.floor(i / 1000), i % 1000 * 1000, c.ip_udp { sport = i % 2 == 0 and 53 or 4000 + i % 100 } }
+    end
+    t.write("raw.pcap", c.pcap(raw))
+    t.write("s.lua", [[local dns, low = moontap.filter "udp port 53", moontap.filter "ip[8] * ip[2:2] % 7 < 5 and (net 10.0.0.0/8 or vlan)"
+      local n, m = 0, 0
+      return { filter = "ip and udp and not tcp[13] & 2 != 0", keep = "len < 1000 and (portrange 50-4050 or host 10.9.9.9)",
+        on_packet = function(p)
+          if dns(p) then n = n + 1 end
+          if low(p) then m = m + 1 end
+        end, on_stop = function() print(n) end }]])
+    compiles("-l ./s.lua in.pcap raw.pcap")
+    assert.equal("40000\n", t.run("moontap -l ./s.lua in.pcap raw.pcap").out)
+  end)
+
+  spec("compiles with filters of chains, long ones too", function()
+    local ports = {}
+    for i = 1, 60 do
+      ports[i] = "port " .. 4000 + i
+    end
+    t.write("s.lua", ([[local n = 0 return { filter = "%s", on_packet = function(p) n = n + p.sport end }]]):format(
+      table.concat(ports, " or ")))
+    t.write("r.lua", "local n = 0 return { filter = 'host 10.0.0.1 and portrange 53-4010', on_packet = function(p) n = n + p.sport end }")
+    compiles("-l ./s.lua -l ./r.lua -l ./r.lua -l ./r.lua in.pcap")
   end)
 
   spec("compiles with routes and a rotate hook", function()
