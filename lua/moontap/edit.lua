@@ -19,8 +19,13 @@
 -- `proto`, `dscp`, `ecn`, `ip_id` (of IPv4), `flow_label`, `tcp_flags`, `tcp_seq`, `tcp_ack`, `tcp_window`,
 -- `icmp_type`, `icmp_code`, `icmp_id`, `icmp_seq`, `vlan`, `vlan_priority` (of the outermost tag), `ethertype`,
 -- `eth_src`, `eth_dst` (an address or text like `02:00:00:00:00:01`), `wirelen` (not below `caplen`), `ts` (seconds,
+<<<<<<< HEAD
 -- rounded to microseconds), `ts_ns` (exact). Setting what the packet does not have raises an error, as does a number that does
 -- not fit. A new time does not move the packet: packets are written in the order they were read in.
+=======
+-- rounded to microseconds), `ts_ns` (exact). Setting what the packet does not have raises an error, as does a number
+-- that does not fit. A new time does not move the packet: packets are written in the order they were read in.
+>>>>>>> edit
 --
 -- **Checksums** are repaired by `fix_checksums`, never by themselves.
 --
@@ -387,15 +392,17 @@ local edit_t = ffi.metatype(ffi.typeof [[
 
 -- The methods of packets are described in moontap.packet.
 
+-- What is read of p behind the call would have to be in memory then; read before, p need not be there at all.
 function methods.edit(p)
-  if p._generation ~= state.generation then
+  local q, d, generation = p._packet, p._decoded, p._generation
+  if generation ~= state.generation then
     packet.stale()
   end
-  local edit = C.mt_edit_begin(state, p._packet)
+  local edit = C.mt_edit_begin(state, q)
   if edit == nil then
     raise "edit: out of memory"
   end
-  return (edit_t(p._packet, p._decoded, edit, p._generation, state.script))
+  return (edit_t(q, d, edit, generation, state.script))
 end
 
 -- --- edits of copies -----------------------------------------------------------------------------
