@@ -11,9 +11,9 @@
  *
  * A turn costs two wake-ups, some 10 us, and there are a few of them a batch.
  *
- * What a lost turn still holds: the one batch it was called for (struct, packet data and
- * edits, see mt_flow_held) and copies of its own of all else.  It is given nothing else before it has come back, so
- * no more than one batch is ever out of hand.  A process that ends meanwhile must end by _exit.
+ * What a lost turn still holds: the one batch it was called for (struct, packet data and edits, see
+ * mt_flow_held) and copies of its own of all else.  It is given nothing else before it has come back, so no
+ * more than one batch is ever out of hand.  A process that ends meanwhile must end by _exit.
  */
 #ifndef MT_HOOKS_H
 #define MT_HOOKS_H
