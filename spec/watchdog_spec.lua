@@ -283,6 +283,25 @@ describe("--script-timeout with files", function()
     assert.equal(r.kept, t.count("out.pcap"))
   end)
 
+  it("writes the edits of packets that were finished, and the others as they were read", function()
+    make(2500)
+    t.write("s.lua", SPIN .. [[return { on_packet = function(p)
+      local e = p:edit()
+      e.dport = 9
+      e.ts_ns = e.ts_ns + 1000000000000LL
+      if p.sport == 2000 then spin() end
+    end }]])
+    local r = t.json("moontap --json --script-timeout 0.5 --on-script-error keep -l ./s.lua -o out.pcap in.pcap", 4)
+    t.balances(r)
+    assert.equal(500, r.script_bypassed)
+    assert.equal(2500, r.kept)
+    assert.equal("1700000000.000000000", r.first_ts)
+    assert.equal("1700000002.499000000", r.last_ts)
+    assert.equal(2000, #t.field("out.pcap", "udp.srcport", "udp.dstport == 9"))
+    assert.equal("2000", t.field("out.pcap", "udp.srcport", "udp.dstport != 9")[1])
+    assert.equal(500, #t.field("out.pcap", "udp.srcport", "udp.dstport != 9 && frame.time_epoch < 1700000003"))
+  end)
+
   it("changes nothing for scripts that come back", function()
     make(5000)
     t.write("s.lua", [[local n = 0 return { interval = 1,

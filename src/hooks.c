@@ -30,6 +30,7 @@ enum kind { START, BATCH, TICK, LAST_INTERVAL, STOP, SEGMENT_OPEN, SEGMENT_CLOSE
 /* What a turn is about.  It lives as long as the thread, so a lost turn still finds it. */
 struct request {
 	enum kind kind;
+	const struct mt_packet *packets;
 	const json_t *a, *b;
 	int64_t clock_ns;
 	double seconds;
@@ -195,7 +196,7 @@ static char *place(const struct mt_hooks *h, char *text)
 	char at[MT_TIME_TEXT];
 	*text = '\0';
 	if (r->kind == BATCH)
-		mt_script_place(h->script, text);
+		mt_script_place(h->script, r->packets, text);
 	else if (r->kind == TICK)
 		snprintf(text, MT_SCRIPT_PLACE, " (at %s)", mt_format_time_utc(r->clock_ns, at));
 	else if (r->kind == SEGMENT_OPEN)
@@ -373,9 +374,9 @@ enum mt_turn mt_hooks_start(struct mt_hooks *h, const json_t *sources, int *stat
 	return turn;
 }
 
-enum mt_turn mt_hooks_batch(struct mt_hooks *h)
+enum mt_turn mt_hooks_batch(struct mt_hooks *h, const struct mt_packet *packets)
 {
-	return ask(h, &(struct request){.kind = BATCH});
+	return ask(h, &(struct request){.kind = BATCH, .packets = packets});
 }
 
 enum mt_turn mt_hooks_tick(struct mt_hooks *h, int64_t clock_ns)

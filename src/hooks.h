@@ -11,9 +11,9 @@
  *
  * A turn costs two wake-ups, some 10 us, and there are a few of them a batch.
  *
- * What a lost turn still holds: the one batch it was called for (struct, packet data and
- * edits, see mt_flow_held) and copies of its own of all else.  It is given nothing else before it has come
- * back, so no more than one batch is ever out of hand.  A process that ends meanwhile must end by _exit.
+ * What a lost turn still holds: the one batch it was called for (struct, packet data and edits, see
+ * mt_flow_held) and copies of its own of all else.  It is given nothing else before it has come back, so no
+ * more than one batch is ever out of hand.  A process that ends meanwhile must end by _exit.
  */
 #ifndef MT_HOOKS_H
 #define MT_HOOKS_H
@@ -41,7 +41,8 @@ void mt_hooks_free(struct mt_hooks *h);
 
 /* The same as the functions of script.h.  One thread at a time may call them. */
 enum mt_turn mt_hooks_start(struct mt_hooks *h, const json_t *sources, int *status);
-enum mt_turn mt_hooks_batch(struct mt_hooks *h);
+/* packets: those of the batch as they came, while the scripts change them. */
+enum mt_turn mt_hooks_batch(struct mt_hooks *h, const struct mt_packet *packets);
 enum mt_turn mt_hooks_tick(struct mt_hooks *h, int64_t clock_ns);
 enum mt_turn mt_hooks_last_interval(struct mt_hooks *h);
 enum mt_turn mt_hooks_stop(struct mt_hooks *h, const json_t *stats, const json_t *sources);

@@ -163,7 +163,8 @@ static void report_death(struct mt_script *s)
 	mt_log_error("script %s: not enough memory (--script-memory) in the middle of compiled code%s: no "
 	             "script can "
 	             "be called any more",
-	             mt_bypass_at(s->bypass, s->state->script)->label, mt_script_place(s, place));
+	             mt_bypass_at(s->bypass, s->state->script)->label,
+	             mt_script_place(s, s->state->batch->packets, place));
 }
 
 /* Call what push_function pushed, with n arguments above it.  The library catches what scripts
@@ -645,7 +646,7 @@ int mt_script_list_recipes(struct mt_err *err)
 	return r;
 }
 
-char *mt_script_place(const struct mt_script *s, char *text)
+char *mt_script_place(const struct mt_script *s, const struct mt_packet *packets, char *text)
 {
 	const struct mt_batch *b = s->state->batch;
 	uint32_t index = __atomic_load_n(&s->state->index, __ATOMIC_RELAXED);
@@ -653,7 +654,7 @@ char *mt_script_place(const struct mt_script *s, char *text)
 	*text = '\0';
 	if (index >= b->n)
 		return text;
-	const struct mt_packet *p = &b->packets[index];
+	const struct mt_packet *p = &packets[index];
 	mt_format_time_utc(p->ts_ns, at); /* "DATETtimeZ", and as moontap.format.time writes it: */
 	*strchr(at, 'T') = ' ';
 	*strchr(at, 'Z') = '\0';

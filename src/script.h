@@ -63,10 +63,10 @@ json_t *mt_script_results(struct mt_script *s);
 /* What --profile knows of hooks and of the compiler: {"hooks": [], "aborts": [], …}.  hook_seconds: how
  * long the hook thread has run.  New reference, or NULL: not measured, or an error that was reported. */
 json_t *mt_script_profile(struct mt_script *s, double hook_seconds);
-/* " (packet 812, from eth0, at TIME)" of the packet in hand into text, or "" if there is none.  Returns text.
- */
+/* " (packet 812, from eth0, at TIME)" of the packet in hand into text, or "" if there is none.  packets: those
+ * of the batch as they came.  Returns text. */
 enum { MT_SCRIPT_PLACE = 256 };
-char *mt_script_place(const struct mt_script *s, char *text);
+char *mt_script_place(const struct mt_script *s, const struct mt_packet *packets, char *text);
 /* Has a hook failed, at any time and with any rule? */
 bool mt_script_failed(const struct mt_script *s);
 /* Print the recipes that are built in, with their summaries. */
