@@ -247,7 +247,7 @@ struct mt_hook_state {
 	uint32_t last_stage; /* packets before index have been through the whole chain */
 	uint32_t lost;       /* in: place of a script that came back too late, which is an error of it; or 0 */
 	uint32_t in_hand;    /* MT_PHASE_BATCH: packet that the hook has looked at last */
-	int64_t hook_ns;   /* stream time of the hook that runs, if it is not about a packet; see phase */
+	int64_t hook_ns;     /* stream time of the hook that runs, if it is not about a packet; see phase */
 };
 
 enum mt_hook_stop {
@@ -395,7 +395,8 @@ MT_EXPORT void mt_table_free(struct mt_table *table);
 /* A batch is in hand that entry[] is not about: find the entries of all its packets. */
 MT_EXPORT void mt_table_prepare(struct mt_table *table, struct mt_hook_state *state);
 /* The entry of a packet, made if insert is 1.  i: its place in the batch of the last
- * mt_table_prepare, MT_BATCH_PACKETS more if it is an inner packet there, or -1.  NULL: the packet has no such key, or there is no entry. */
+ * mt_table_prepare, MT_BATCH_PACKETS more if it is an inner packet there, or -1.  NULL: the packet has no such
+ * key, or there is no entry. */
 MT_EXPORT struct mt_table_entry *mt_table_packet(struct mt_table *table, const struct mt_packet *packet,
                                                  const struct mt_decoded *decoded, int32_t i, int32_t insert);
 /* The entry of a key (turned: 0), made if insert is 1; NULL: there is none. */

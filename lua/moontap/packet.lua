@@ -209,7 +209,7 @@ function methods.copy(h)
   c._packet[0].options = nil
   c._packet[0].options_len = 0
   C.mt_decode_copy(state.batch, c._packet, h._decoded, c._decoded)
-  c.number = state.before + state.index + 1
+  c.number = getters.number(h)
   c.t = tonumber(q.ts_ns - state.first_ns)
   return c
 end
