@@ -334,6 +334,69 @@ describe("moontap.table", function()
     end)
   end)
 
+  describe("packets that a script has changed, and inner ones", function()
+    it("an edited packet has the key of what it is now, in the same hook and in later scripts", function()
+      make_random("in.pcap", 2500, 20, 31)
+      t.write("b.lua", [[local f = moontap.table { key = "dst", value = { n = "count" } }
+        return { on_packet = function(p) f[p].n = f[p].n + 1 end, on_stop = function()
+          local n = 0 for k, v in f:pairs() do if tostring(k) == "192.0.2.9" then n = n + v.n end end print(n, #f) end }]])
+      local n = #t.field("in.pcap", "frame.number", "ip.dst == 10.2.0.1")
+      local r = output([[local f, n, home = moontap.table { key = "dst", value = { n = "count" } }, 0, moontap.address "10.2.0.1"
+        return { on_packet = function(p)
+          f[p].n = f[p].n + 1
+          if p.dst == home then
+            p:edit().dst = "192.0.2.9"
+            assert(f[p].n == n)
+            f[p].n = n + 1
+            n = n + 1
+            assert(f:find("192.0.2.9").n == n)
+          end
+        end, on_stop = function() assert(f:find("192.0.2.9").n == n) print(n) end }]], "-l ./b.lua in.pcap")
+      assert.equal(n, tonumber(r:match("^(%d+)\n")))
+      assert.equal(n, tonumber(r:match("\n(%d+)\t")))
+    end)
+
+    it("ageing goes by the time that was read, whatever a script makes of it", function()
+      make("in.pcap", { { 0, 1 }, { 0.5, 1 }, { 1.2, 1 }, { 2.5, 1 } })
+      t.write("b.lua", [[local f = moontap.table { key = "sport", value = { n = "count" }, idle = 1, on_expire = function(k, v, r)
+          io.write(v.n, " ", r, " ", ("%.1f"):format(v.last_seen - 1.7e9), "|") end }
+        return { on_HOOK }]])
+      local expected = "3 idle 1.2|1 end 2.5|"
+      for _, hook in ipairs { "packet = function(p) f[p].n = f[p].n + 1 end", "batch = function(b) for i = 0, b.n - 1 do f[ b[i] ].n = f[ b[i] ].n + 1 end end" } do
+        t.write("c.lua", (t.read("b.lua"):gsub("HOOK", function() return hook end)))
+        assert.equal(expected, output("return { on_packet = function(p) p:edit().ts = p.ts * 1.5 end }", "-l ./c.lua in.pcap"))
+        assert.equal(expected, output("return { on_batch = function(b) for i = 0, b.n - 1 do b[i]:edit().ts = 5 end end }", "-l ./c.lua in.pcap"))
+      end
+    end)
+
+    it("p:inner() has its own key, and the time of its packet", function()
+      local inside = c.ip_udp { src = "192.168.1.1", dst = "192.168.1.2", sport = 7, dport = 8 }
+      local file = {}
+      for k = 0, 4 do -- IP in IP
+        local outer = c.ip_udp { payload = inside:sub(9) } -- as long as the outer header with the inner packet
+        file[k + 1] = { c.T0 + 2 * k, 0, "\2\0\0\0\0\2\2\0\0\0\0\1\8\0" .. outer:sub(1, 9) .. "\4" .. outer:sub(11, 20) .. inside }
+      end
+      t.write("in.pcap", c.pcap(file))
+      local text = [[local told = ""
+        local f = moontap.table { key = "flow", value = { n = "count" }, idle = 3, on_expire = function(k, v, r) told = told .. r end }
+        local g = moontap.table { key = "flow", value = { n = "count" }, idle = 1, on_expire = function(k, v, r)
+          told = told .. ("%s n=%d %.0f %s|"):format(k, v.n, v.last_seen - 1.7e9, r) end }
+        local function use(p)
+          local q = p:inner()
+          f[q].n, f[p].n = f[q].n + 1, f[p].n + 2
+          g[q].n = g[q].n + 1
+          assert(f:find(q).n * 2 == f:find(p).n and #f == 2 and f:find("192.168.1.1", "192.168.1.2", 7, 8, 17).n == f[q].n)
+        end
+        return { on_HOOK, on_stop = function() print(told) end }]]
+      local expected = "192.168.1.1:7 <> 192.168.1.2:8 UDP n=1 %d idle|"
+      local lines = ""
+      for k = 0, 3 do lines = lines .. expected:format(2 * k) end
+      for _, hook in ipairs { "packet = use", "batch = function(b) for i = 0, b.n - 1 do use(b[i]) end end" } do
+        assert.equal(lines .. "endend192.168.1.1:7 <> 192.168.1.2:8 UDP n=1 8 end|", output((text:gsub("HOOK", function() return hook end)), "in.pcap"))
+      end
+    end)
+  end)
+
   -- --- values -------------------------------------------------------------------------------
 
   describe("values", function()

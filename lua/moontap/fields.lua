@@ -79,7 +79,10 @@ local M = {
     body = "return tonumber(q.ts_ns - state.first_ns)" },
   { name = "number", type = "integer", absent = "never absent",
     text = "number of the packet in the run, from 1",
-    body = "return state.before + band(h._decoded - state.batch.decode, 1023) + 1" }, -- inner packets lie behind
+    body = [[
+      local i = h._decoded - state.batch.decode -- inner packets lie behind
+      if i < 0 or i > 2047 then i = state.index end
+      return state.before + band(i, 1023) + 1]] },
   { name = "caplen", type = "integer", unit = "bytes", absent = "never absent",
     text = "captured length, from the link-layer header on",
     body = "return q.caplen" },
