@@ -209,7 +209,8 @@ function methods.copy(h)
   c._packet[0].options = nil
   c._packet[0].options_len = 0
   C.mt_decode_copy(state.batch, c._packet, h._decoded, c._decoded)
-  c.number = state.before + state.index + 1
+  local i = h._decoded - state.batch.decode
+  c.number = state.before + ((i >= 0 and i < 2 * BATCH) and band(i, BATCH - 1) or state.index) + 1
   c.t = tonumber(q.ts_ns - state.first_ns)
   return c
 end
