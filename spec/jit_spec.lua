@@ -119,7 +119,7 @@ describe("hook loop", function()
     t.write("s.lua", [[return {
       on_packet = function(p) if p.sport == 53 then return "dns" end end,
       rotate = function(segment, p) return p.sport == 4099 and segment.packets >= 5000 end }]])
-    compiles("-l ./s.lua --out dns=dns.pcap -B out in.pcap")
+    compiles("-l ./s.lua --out dns=dns.pcap -B out --overwrite in.pcap")
   end)
 
   spec("compiles with 64 field reads, which tail calls in getters would break", function()

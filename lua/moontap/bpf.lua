@@ -21,10 +21,6 @@ M.NAMES = "band, bor, bxor, lshift, rshift, bswap, tobit, floor, cast, word"
 M.VALUES = { bit.band, bit.bor, bit.bxor, bit.lshift, bit.rshift, bit.bswap, bit.tobit, math.floor, ffi.cast,
   ffi.typeof "const int32_t *" }
 
---- The longest program that is translated, in instructions.  In a longer one most packets still pass
--- few instructions, but each way that packets take through it is compiled with all of the hook behind it.
-M.LIMIT = 64
-
 local MAX = 0xffffffff
 local SIGNED = 2 ^ 31
 
@@ -398,10 +394,10 @@ end
 -- @param code array of `struct mt_filter_insn`
 -- @tparam integer n instructions
 -- @treturn ?string statements that return true or false.  They use q (the packet), d (its data), n (its
--- captured length as an integer) and M.NAMES, and declare what else they need.  Nothing: the program is
--- too long, or holds what libpcap does not make.
+-- captured length as an integer) and M.NAMES, and declare what else they need.  Nothing: the program holds
+-- what libpcap makes for no expression but `protochain`.
 function M.translate(code, n)
-  local list = n <= M.LIMIT and read(code, n)
+  local list = read(code, n)
   if not list then
     return nil
   end

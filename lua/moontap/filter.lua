@@ -15,6 +15,13 @@ local raise = require("moontap.misuse").raise
 
 local M = {}
 
+local SHORT = 64 -- instructions
+
+--- How many instructions of programs longer than 64 may still be translated; the rest runs in C.  Each way
+-- that packets take through a program is compiled with all that is behind it in the loop, and LuaJIT allows
+-- some 900 tests on one way.
+M.left = 400
+
 local MOST_TYPES = 8 -- in a chain; C finds the program for more
 local ETHERNET = 1
 
@@ -49,13 +56,21 @@ local function load_text(text, ...)
   return assert(loadstring(text, "=moontap.filter"))(...)
 end
 
+local function worth_it(n)
+  if n > SHORT and n > M.left then
+    return false
+  end
+  M.left = n > SHORT and M.left - n or M.left
+  return true
+end
+
 local function body_for(object, linktype)
   local code = ffi.new "const struct mt_filter_insn *[1]"
   local n = C.mt_filter_program(object, linktype, code)
   if n == 0 then
     return "do return false end"
   end
-  local text = bpf.translate(code[0], n)
+  local text = worth_it(n) and bpf.translate(code[0], n)
   return text and "local d, n = q.data, tobit(q.caplen)\n" .. text or "return C.mt_filter_match(filter, q) == 1"
 end
 
