@@ -129,22 +129,17 @@ end
 
 -- The part of the loop for one script.
 local function script_part(script, place)
-  local parts = {}
+  local keep = script.keep_test and with_place(KEEP, place) or ""
+  local call = ""
   if script.off then
-    local part = script.rule == "drop" and BYPASS_DROP or BYPASS_KEEP
-    return script.filter_test and ("if filter%d(q) then\n%send\n"):format(place, part) or part
+    call = script.rule == "drop" and BYPASS_DROP or BYPASS_KEEP
+  elseif script.hooks.on_packet then
+    call = with_place(script.expression and EXPRESSION or CALL, place)
   end
-  if script.keep_test then
-    parts[#parts + 1] = with_place(KEEP, place)
+  if script.filter_test and call ~= "" then
+    call = ("if filter%d(q) then\n%send\n"):format(place, call)
   end
-  if script.hooks.on_packet then
-    local call = with_place(script.expression and EXPRESSION or CALL, place)
-    if script.filter_test then
-      call = ("if filter%d(q) then\n%send\n"):format(place, call)
-    end
-    parts[#parts + 1] = call
-  end
-  return table.concat(parts)
+  return keep .. call
 end
 
 local function needs_loop(script)
