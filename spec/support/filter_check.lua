@@ -75,6 +75,7 @@ local function add(text, wanted)
     end
     return
   end
+  object = ffi.gc(object, C.mt_filter_free)
   local function disagree(q, lua, c, pcap)
     disagreements = disagreements + 1
     if disagreements <= MOST_SHOWN then
