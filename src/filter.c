@@ -3,7 +3,8 @@
  * filter.c - BPF expressions compiled by libpcap, one program for each link type, run by bpf.c.
  *
  * A run sees one link type as a rule and a handful at most.  The program of the last
- * packet is tried first, so that a match costs the program and one comparison.
+ * packet is tried first, so that a match costs the program and one comparison.  Each thread
+ * compiles its own, which libpcap allows from 1.8 on.
  */
 #include "filter.h"
 

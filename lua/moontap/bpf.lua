@@ -89,11 +89,10 @@ end
 -- For each instruction: the bytes that every way from it to a match loads (ins.need), and the bytes behind
 -- offset X (ins.need_x) as long as X stays the same.
 local function find_needs(list)
-  local nothing = { need = math.huge, need_x = math.huge } -- no way to a match
   for i = #list, 1, -1 do
     local ins = list[i]
     if ins.kind == "ret" and ins.k == 0 then
-      ins.need, ins.need_x = nothing.need, nothing.need_x
+      ins.need, ins.need_x = math.huge, math.huge -- no way to a match
     elseif not ins.yes then
       ins.need, ins.need_x = 0, 0
     else
