@@ -67,7 +67,6 @@ struct mt_hooks {
 
 	/* of the caller */
 	bool lost; /* the turn that was lost last has not been seen back */
-	bool barrier;
 	int64_t lost_ms;
 	uint64_t losses;
 	uint32_t lost_script;
@@ -457,7 +456,9 @@ void mt_hooks_enter_script(struct mt_hooks *h)
  * stores, so every thread of the process is made to pass a barrier between the reads here. */
 uint32_t mt_hooks_finished(const struct mt_hooks *h, uint32_t from)
 {
-	if (!h->barrier || !__atomic_load_n(&h->state->last_stage, __ATOMIC_ACQUIRE))
+	/* Here and not at the start: it takes some 15 ms. */
+	bool barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	if (!barrier || !__atomic_load_n(&h->state->last_stage, __ATOMIC_ACQUIRE))
 		return from;
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
 		return from;
@@ -509,7 +510,6 @@ struct mt_hooks *mt_hooks_new(struct mt_script *script, const struct mt_ifaces *
 	h->state = mt_script_state(script);
 	h->limit_ms = limit_ms;
 	h->stop = stop;
-	h->barrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
