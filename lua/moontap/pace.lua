@@ -54,4 +54,6 @@ function M.note(n, begun, now)
   return judge(each, now) and each / best or nil
 end
 
+jit.off(M.note) -- once a batch: a trace of its own would be no gain
+
 return M
