@@ -508,4 +508,19 @@ describe("a field", function()
       assert.equal("10.0.0.1 1234 0", fields(head .. ip, "src sport payload_len", { linktype = linktype }))
     end
   end)
+
+  it("finds tunnels in what -F left, whatever stood between", function()
+    local inside = T.ipv4(6, T.tcp { sport = 99 }, { src = "\192\168\7\1" })
+    local tunnel = T.ethernet(0x0800, T.ipv4(17, T.udp(4789, T.vxlan(5, T.inner_ethernet(0x0800, inside)))))
+    local file = {}
+    for i = 0, 4999 do
+      local other = i % 2 == 0 and c.udp { payload = ("x"):rep(i % 40) } or "\2\0\0\0\0\2\2\0\0\0\0\1\8\6"
+      file[i + 1] = { c.T0, i, i % 3 == 0 and tunnel or other }
+    end
+    t.write("in.pcap", c.pcap(file))
+    t.write("s.lua", [[local n, found = 0, 0 return {
+      on_packet = function(p) n = n + 1 if p:inner().src == "192.168.7.1" then found = found + 1 end end,
+      on_stop = function() print(n, found) end }]])
+    assert.equal("1667\t1667\n", t.run("moontap -F 'udp port 4789' -l ./s.lua in.pcap").out)
+  end)
 end)

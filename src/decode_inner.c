@@ -122,7 +122,8 @@ void mt_find_inner(struct mt_batch *batch, const struct mt_packet *packet, struc
 	if (!batch->decoded)
 		mt_batch_decode(batch);
 	for (uint32_t i = 0; i < batch->n; i++)
-		find_in(&batch->packets[i], &batch->decode[i], &batch->inner[i], &batch->tunnel_id[i]);
+		if (batch->packets[i].verdict < MT_VERDICT_OUTSIDE) /* others were not decoded */
+			find_in(&batch->packets[i], &batch->decode[i], &batch->inner[i], &batch->tunnel_id[i]);
 }
 
 void mt_decode_again(struct mt_batch *batch, const struct mt_packet *packet, struct mt_decoded *decoded)
