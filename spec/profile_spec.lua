@@ -99,7 +99,7 @@ describe("--profile", function()
 
   it("blames the thread that was busy", function()
     make(30000)
-    t.write("busy.lua", [[local x = 0 return { on_packet = function(p) for i = 1, 20000 do x = x + i % 7 end end }]])
+    t.write("busy.lua", [[local x = 0 return { on_packet = function(p) for i = 1, 5000 do x = x + i % 7 end end }]])
     assert.is_truthy(profile("-l ./busy.lua in/1.pcap").conclusion:find("the hook thread was the bottleneck", 1, true))
     t.run("cat in/1.pcap in/1.pcap >/dev/null; xz -6 -T1 in/1.pcap")
     local r = profile("-l ./fast.lua in/1.pcap.xz")

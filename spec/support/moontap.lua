@@ -119,7 +119,7 @@ function M.sh(command, options)
     M.write(".stdin", options.stdin)
   end
   M.write(".command", command)
-  local timeout = (options.timeout or 20) * (M.tsan and 8 or M.asan and 3 or 1)
+  local timeout = (options.timeout or 60) * (M.tsan and 4 or M.asan and 2 or 1)
   local line = ("cd %s && env PATH=%s/.bin:\"$PATH\" %s timeout -k 5 %g sh .command >.out 2>.err <%s")
     :format(M.dir, M.dir, table.concat(env, " "), timeout, stdin)
   local status = os.execute(line)
