@@ -9,10 +9,11 @@ local others = 0
 return {
   summary = "packets and bytes of every flow, for benchmarks",
   on_packet = function(p)
+    local bytes = p.wirelen -- before the lookup, which may call C: see docs/performance.md
     local f = flows[p]
     if f then
       f.packets = f.packets + 1
-      f.bytes = f.bytes + p.wirelen
+      f.bytes = f.bytes + bytes
     else
       others = others + 1
     end

@@ -5,10 +5,11 @@
 --
 --    return {
 --      on_packet = function(p)
+--        local bytes = p.wirelen          -- what is read before the lookup costs less
 --        local f = flows[p]               -- made, with zeros, when it is new
 --        if f then                        -- nil: no IP packet, so no flow
 --          f.packets = f.packets + 1
---          f.bytes = f.bytes + p.wirelen
+--          f.bytes = f.bytes + bytes
 --        end
 --      end,
 --      on_stop = function()
