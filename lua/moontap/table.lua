@@ -311,7 +311,7 @@ local function class_and_methods(key, fields, ages)
   -- of the type. The other table stays as it is.
   -- @function merge
   -- @tparam table other options besides key, value and whether there is ageing may differ
-  -- @treturn table this one
+  -- @treturn moontap.Table this one
   -- @raise if the declarations differ
   function methods.merge(t, other)
     local theirs = M.class_of(other)
@@ -531,7 +531,7 @@ end
 -- - idle: seconds without a lookup after which an entry ends
 -- - active: seconds after which an entry ends in any case
 -- - on_expire: `function(key, value, reason)`, called for each entry that ends by itself
--- @treturn table
+-- @treturn moontap.Table
 -- @raise if the declaration makes no sense
 function M.new(options)
   local t = make(options)
