@@ -876,7 +876,8 @@ moontap.json = {}
 ---A value as JSON, on one line, keys in alphabetical order.
 ---
 ---
---- A table with the keys 1 to n is an array; an empty one is an object unless `moontap.list()` made it. 64-bit integers
+--- A table with the keys 1 to n and no others is an array, any other an object, whose keys are texts; an empty one is
+--- an object unless `moontap.list()` made it. 64-bit integers
 --- are numbers with all their digits; addresses and other objects are their text; strings that are no UTF-8 are hex;
 --- NaN, infinity and what is deeper than 32 tables are null.
 ---@param value any
@@ -917,7 +918,7 @@ function moontap.format.bitrate(n) end
 function moontap.format.duration(seconds) end
 
 ---A point in time.
----@param time any nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals) or as a number    (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
+---@param time any nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals), seconds since 1970 as a number    (`p.ts`, `now` of on_interval; a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
 ---@param zone? string `"utc"`, or `"local"` for the time zone of the machine (`TZ`) and its name
 ---@return string # `2026-11-22 10:00:00.123456789 UTC`, `2026-11-22 11:00:00.123456789 CET`
 function moontap.format.time(time, zone) end

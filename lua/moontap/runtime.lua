@@ -75,10 +75,10 @@ end
 -- Where the stream was in a hook that is not about packets.
 local place_of = {
   on_interval = function(now, last)
-    return last and (" (the last one, at %s)"):format(api.format.time(now * 1e9)) or ""
+    return last and (" (the last one, at %s)"):format(api.format.time(now)) or ""
   end,
   on_segment_open = function(s)
-    return (" (segment %d, of %s)"):format(s.seq, api.format.time(s.start * 1e9))
+    return (" (segment %d, of %s)"):format(s.seq, api.format.time(s.start))
   end,
   on_segment_close = function(line) return (" (segment %s)"):format(line.file) end,
   on_block = function(block) return (" (a block of %d bytes)"):format(block.len) end,
