@@ -221,8 +221,8 @@ local function class_and_methods(key, fields, ages)
     return value_t(entry, entry.generation), c.refused
   end
 
-  --- `for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
-  -- taken first).  Entries may be removed meanwhile; one that is added may be passed over.
+  --- `for key, value in t:pairs() do`, or `in pairs(t)`, in the order in which the keys came (places of entries that
+  -- have ended are taken first).  Entries may be removed meanwhile; one that is added may be passed over.
   -- @function pairs
   -- @treturn function
   function methods.pairs(t)
@@ -352,6 +352,7 @@ local function class_and_methods(key, fields, ages)
     __newindex = function()
       raise "entries are not set: t[p] gives a value, whose fields are set"
     end,
+    __pairs = methods.pairs,
     __len = function(t)
       class.settle(t)
       return t._table.count
