@@ -16,7 +16,7 @@ local CHAPTERS = {
     title = "Editing packets" },
   { module = "moontap.address", object = "address", class = "moontap.Address", fields_in_text = true,
     title = "Addresses" },
-  { module = "moontap.mac", object = "mac", class = "moontap.Mac", title = "MAC addresses" },
+  { module = "moontap.mac", object = "mac", class = "moontap.Mac", fields_in_text = true, title = "MAC addresses" },
   { module = "moontap.net", object = "net", class = "moontap.Net", fields_in_text = true, title = "Networks" },
   { module = "moontap.netset", object = "set", class = "moontap.NetSet", title = "Sets of networks" },
   { module = "moontap.filter", object = "filter", class = "moontap.Filter", title = "BPF filters" },

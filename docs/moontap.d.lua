@@ -265,6 +265,8 @@ function moontap_Address:key() end
 
 ---Ethernet addresses as values: they compare with `==` (also with text) and print.
 ---@class moontap.Mac
+---@field is_multicast boolean to a group, broadcast too
+---@field is_broadcast boolean ff:ff:ff:ff:ff:ff
 local moontap_Mac = {}
 
 ---IP networks as values.
@@ -547,8 +549,8 @@ function moontap_Table:stats() end
 ---@return integer # how many times `get` gave this value; 0: the table was never full
 function moontap_Table:overflow() end
 
----`for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
---- taken first).
+---`for key, value in t:pairs() do`, or `in pairs(t)`, in the order in which the keys came (places of entries that
+--- have ended are taken first).
 ---  Entries may be removed meanwhile; one that is added may be passed over.
 ---@return function
 function moontap_Table:pairs() end
