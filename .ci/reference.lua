@@ -12,10 +12,12 @@ local docs, sources = os.getenv("MT_DOCS"), os.getenv("MT_SOURCES")
 local CHAPTERS = {
   { module = "moontap", file = "init", call = "moontap", title = "moontap" },
   { module = "moontap.packet", object = "p", class = "moontap.Packet", title = "Packets" },
-  { module = "moontap.edit", object = "e", class = "moontap.Edit", title = "Editing packets" },
-  { module = "moontap.address", object = "address", class = "moontap.Address", title = "Addresses" },
-  { module = "moontap.mac", object = "mac", class = "moontap.Mac", title = "MAC addresses" },
-  { module = "moontap.net", object = "net", class = "moontap.Net", title = "Networks" },
+  { module = "moontap.edit", object = "e", class = "moontap.Edit", parent = "moontap.Packet",
+    title = "Editing packets" },
+  { module = "moontap.address", object = "address", class = "moontap.Address", fields_in_text = true,
+    title = "Addresses" },
+  { module = "moontap.mac", object = "mac", class = "moontap.Mac", fields_in_text = true, title = "MAC addresses" },
+  { module = "moontap.net", object = "net", class = "moontap.Net", fields_in_text = true, title = "Networks" },
   { module = "moontap.netset", object = "set", class = "moontap.NetSet", title = "Sets of networks" },
   { module = "moontap.filter", object = "filter", class = "moontap.Filter", title = "BPF filters" },
   { module = "moontap.dns", object = "dns", class = "moontap.Dns", title = "DNS messages" },
@@ -29,7 +31,7 @@ local CHAPTERS = {
   { module = "moontap.sketch_key", title = "Keys of sketches" },
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
-  { module = "moontap.segment", title = "Segments, blocks and batches" },
+  { module = "moontap.segment", title = "Runs, segments, blocks and batches" },
   { module = "moontap.json", call = "moontap.json", title = "JSON" },
   { module = "moontap.format", call = "moontap.format", title = "Numbers and times as text" },
 }
@@ -183,12 +185,8 @@ local function add_function(title, item)
     add("- %s%s%s", i == 1 and "returns" or "and", ret.type and " *" .. ret.type .. "*" or "",
       trim(ret.text) ~= "" and ": " .. trim(ret.text) or "")
   end
-  if item.tags.raise and #item.tags.raise > 0 then
-    local texts = {}
-    for i, text in ipairs(item.tags.raise) do
-      texts[i] = trim(text)
-    end
-    add("- raises an error %s", table.concat(texts, "; "))
+  if item.raise then -- ldoc moves @raise out of the tags
+    add("- raises an error %s", (trim(item.raise)))
   end
   add("")
 end
@@ -249,15 +247,26 @@ end
 
 -- Types in the words of LuaLS.
 local LUALS = { int64 = "integer", address = "moontap.Address", mac = "moontap.Mac", packet = "moontap.Packet",
-  value = "table", object = "table", list = "table" }
+  edit = "moontap.Edit", message = "moontap.Dns", record = "moontap.Record", hello = "moontap.Tls", net = "moontap.Net",
+  netset = "moontap.NetSet", topk = "moontap.TopK", distinct = "moontap.Distinct", quantiles = "moontap.Quantiles",
+  histogram = "moontap.Histogram", rate = "moontap.Rate", value = "table", key = "any", object = "table",
+  list = "table" }
 
-local function luals_type(text)
+-- What LuaLS knows itself; another type must be a class of ours.
+local BASIC = { any = true, boolean = true, ["function"] = true, integer = true, number = true, string = true,
+  table = true }
+local used_types = {} -- type to the name of something that has it
+
+local function luals_type(text, user)
   if not text then
     return "any"
   end
   local optional = text:sub(1, 1) == "?"
   local base = optional and text:sub(2) or text
   base = LUALS[base] or (base:match("^{") and "table") or (base:match("^[%w_.|]+$") and base) or "any"
+  for word in base:gmatch("[^|]+") do
+    used_types[word] = user
+  end
   return base .. (optional and "?" or "")
 end
 
@@ -272,7 +281,7 @@ local function meta_function(name, item)
   local words = {}
   for _, param in ipairs(parameters(item)) do
     if param.name ~= "..." then
-      line("---@param %s%s %s %s", param.name, param.optional and "?" or "", luals_type(param.type),
+      line("---@param %s%s %s %s", param.name, param.optional and "?" or "", luals_type(param.type, name),
         trim(param.text):gsub("\n", " "))
     else
       line("---@param ... any %s", trim(param.text):gsub("\n", " "))
@@ -280,7 +289,7 @@ local function meta_function(name, item)
     words[#words + 1] = param.name
   end
   for _, ret in ipairs(returns(item)) do
-    line("---@return %s # %s", luals_type(ret.type), trim(ret.text):gsub("\n", " "))
+    line("---@return %s # %s", luals_type(ret.type, name), trim(ret.text):gsub("\n", " "))
   end
   line("function %s(%s) end\n", name, table.concat(words, ", "))
 end
@@ -322,18 +331,37 @@ local function objects_of(chapter)
   return objects
 end
 
+-- Fields that a chapter describes in a list of its text: "- `name`, `name`: meaning".
+local FIELD_TYPES = { version = "integer", prefix_len = "integer", first = "moontap.Address", last = "moontap.Address" }
+
+local function prose_fields(chapter)
+  local fields = {}
+  local list = (chapter.description or ""):match("%*%*Fields.*$") or ""
+  for names, text in list:gmatch("\n *%- (`[^:]*`): ([^\n]*)") do
+    for name in names:gmatch("`([%w_]+)`") do
+      fields[#fields + 1] = { name = name, text = text }
+    end
+  end
+  return chapter.fields_in_text and fields or {}
+end
+
 local function add_meta(chapter)
   for _, object in ipairs(objects_of(chapter)) do
     comment(object.class == chapter.class and trim(chapter.summary) or "")
-    line("---@class %s", object.class)
+    local own = object.class == chapter.class
+    line("---@class %s%s", object.class, own and chapter.parent and ": " .. chapter.parent or "")
+    for _, field in ipairs(own and prose_fields(chapter) or {}) do
+      line("---@field %s %s %s", field.name, FIELD_TYPES[field.name] or "boolean", field.text)
+    end
     for _, field in ipairs(object.fields) do
-      line("---@field %s %s%s %s", field.name, luals_type(field.type), field.absent == "nil" and "?" or "",
+      line("---@field %s %s%s %s", field.name, luals_type(field.type, field.name), field.absent == "nil" and "?" or "",
         field.text .. (field.unit ~= "" and " (" .. field.unit .. ")" or ""))
     end
     for _, entry in ipairs(object.class == chapter.class and chapter.items or {}) do
       if entry.kind == "field" then
         local ret = returns(entry.item)[1] or {}
-        line("---@field %s %s %s", entry.name, luals_type(ret.type), (trim(full_text(entry.item)):gsub("\n", " ")))
+        line("---@field %s %s %s", entry.name, luals_type(ret.type, entry.name),
+          (trim(full_text(entry.item)):gsub("\n", " ")))
       end
     end
     line("local %s = {}\n", variable(object.class))
@@ -439,6 +467,15 @@ return {
       if not chapter.missing then
         add_chapter(chapter)
         add_meta(chapter)
+      end
+    end
+    local classes = {}
+    for _, text in ipairs(meta) do
+      classes[text:match("^%-%-%-@class ([%w.]+)") or ""] = true
+    end
+    for name, user in pairs(used_types) do
+      if not BASIC[name] and not classes[name] then
+        problem("%s: the type %s is none that editors know", user, name)
       end
     end
     write("reference.md", out)

@@ -27,34 +27,6 @@ function moontap.key_text(key) end
 ---@return table # the same
 function moontap.list(t) end
 
----Numbers, sizes and tables as text; see moontap.format.
-function moontap.format() end
-
----How many different keys there were; see moontap.distinct.
----@param options? table key, precision, seed
----@return distinct
-function moontap.distinct(options) end
-
----Counts of numbers in fixed buckets; see moontap.histogram.
----@param options table from, to and step or log; or edges
----@return histogram
-function moontap.histogram(options) end
-
----Median, p99 and other quantiles of numbers; see moontap.quantiles.
----@param options? table error
----@return quantiles
-function moontap.quantiles(options) end
-
----Packets and bytes by interval of time; see moontap.rate.
----@param options? table every, keep
----@return rate
-function moontap.rate(options) end
-
----The keys with the most packets, bytes or whatever is counted; see moontap.topk.
----@param options? table key, k, counters, key_bytes
----@return topk
-function moontap.topk(options) end
-
 ---The packet as a script sees it: `p`.
 ---@class moontap.Packet
 ---@field ts number time of the packet; a double, so exact only to some 200 ns (seconds since 1970-01-01 UTC)
@@ -180,17 +152,17 @@ function moontap_Packet:truncate(len) end
 
 ---The DNS message in the packet, of UDP port 53, 5353 (mDNS) or 5355 (LLMNR) or TCP port 53; see moontap.dns.
 ---@param where? integer|string a port to look at instead of these, or `"any"`: all UDP and TCP that looks like  DNS, but not NetBIOS names (port 137)
----@return message? # nil: it is no DNS
+---@return moontap.Dns? # nil: it is no DNS
 function moontap_Packet:dns(where) end
 
 ---The TLS or DTLS hello of client or server at the start of the payload, on any port; see moontap.tls.
----@return hello? # nil: there is none
+---@return moontap.Tls? # nil: there is none
 function moontap_Packet:tls() end
 
 ---The packet as one that can be changed: from here on it is the packet, for all that see it later; see moontap.edit.
 ---
 --- On a copy it gives another copy, which is changed without the first one.
----@return edit # the same again when called again in the same hook
+---@return moontap.Edit # the same again when called again in the same hook
 function moontap_Packet:edit() end
 
 ---Add a comment, which pcapng keeps with the packet; those that it has already stay.
@@ -206,7 +178,7 @@ function moontap_Packet:comment(text) end
 function moontap_Packet:comments() end
 
 ---`p:edit()`: change a packet; what comes out is what is written.
----@class moontap.Edit
+---@class moontap.Edit: moontap.Packet
 local moontap_Edit = {}
 
 ---Set one byte.
@@ -266,6 +238,15 @@ function moontap_Edit:fix_checksums() end
 
 ---IP addresses as values: they compare (also with text), print, and know what they are for.
 ---@class moontap.Address
+---@field version integer 4 or 6
+---@field is_global boolean unicast that can be routed on the Internet: neither multicast nor set aside by a registry for
+---@field is_private boolean 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 (RFC 1918), fc00::/7 (unique local, RFC 4193)
+---@field is_shared boolean 100.64.0.0/10, behind the NAT of a carrier (RFC 6598)
+---@field is_loopback boolean 127.0.0.0/8, ::1
+---@field is_link_local boolean 169.254.0.0/16, fe80::/10
+---@field is_multicast boolean 224.0.0.0/4, ff00::/8
+---@field is_unspecified boolean 0.0.0.0, ::
+---@field is_documentation boolean 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32, 3fff::/20
 local moontap_Address = {}
 
 ---The first address of the network that it is in: what to count by.
@@ -284,10 +265,16 @@ function moontap_Address:key() end
 
 ---Ethernet addresses as values: they compare with `==` (also with text) and print.
 ---@class moontap.Mac
+---@field is_multicast boolean to a group, broadcast too
+---@field is_broadcast boolean ff:ff:ff:ff:ff:ff
 local moontap_Mac = {}
 
 ---IP networks as values.
 ---@class moontap.Net
+---@field first moontap.Address its first and last address; `address` is another name of `first`
+---@field last moontap.Address its first and last address; `address` is another name of `first`
+---@field prefix_len integer how many bits its addresses have in common, 0 to 32 or 128
+---@field version integer 4 or 6
 local moontap_Net = {}
 
 ---A network from its text, or the network of an address.
@@ -301,7 +288,7 @@ local moontap_Net = {}
 ---@param value any a text; with bits: an address, its text, or nil
 ---@param bits? integer prefix length
 ---@param bits6? integer prefix length where the address is one of IPv6
----@return net # with bits and without an address: nil
+---@return moontap.Net # with bits and without an address: nil
 function moontap.net(value, bits, bits6) end
 
 ---Is the address in this network?
@@ -325,7 +312,7 @@ function moontap_NetSet:contains(a) end
 
 ---The longest prefix that matches.
 ---@param a moontap.Address? or its text
----@return net? # nil if none matches or there is no address
+---@return moontap.Net? # nil if none matches or there is no address
 function moontap_NetSet:match(a) end
 
 ---`for net, value in set:pairs() do`: IPv4 first, by address, a network before those within it.
@@ -338,7 +325,7 @@ function moontap_NetSet:memory() end
 
 ---Make a set.
 ---@param source table a list of networks (or addresses: one alone), pairs of network and value, or both;    and `file`, the path of a file of networks
----@return netset
+---@return moontap.NetSet
 function moontap.netset(source) end
 
 ---BPF expressions as predicates: `moontap.filter`, and `filter=` and `keep=` of scripts.
@@ -434,7 +421,7 @@ function moontap_Dns:answers() end
 
 ---One record of the answer section.
 ---@param i? integer its place, from 1
----@return record? # nil: there are not as many
+---@return moontap.Record? # nil: there are not as many
 function moontap_Dns:answer(i) end
 
 ---The records of the authority section, as with answers.
@@ -562,8 +549,8 @@ function moontap_Table:stats() end
 ---@return integer # how many times `get` gave this value; 0: the table was never full
 function moontap_Table:overflow() end
 
----`for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
---- taken first).
+---`for key, value in t:pairs() do`, or `in pairs(t)`, in the order in which the keys came (places of entries that
+--- have ended are taken first).
 ---  Entries may be removed meanwhile; one that is added may be passed over.
 ---@return function
 function moontap_Table:pairs() end
@@ -575,7 +562,7 @@ function moontap_Table:pairs() end
 function moontap_Table:top(n, field) end
 
 ---An entry as a plain Lua table that may be kept and becomes an object in JSON.
----@param k key
+---@param k any
 ---@param value table
 ---@return table # the parts of the key (addresses as text), the fields of the value, and with ageing first_seen and  last_seen
 function moontap_Table:row(k, value) end
@@ -596,7 +583,7 @@ function moontap_Table:drain(f) end
 --- one (0 counts as not set), `"last"` that of the later lookup. A sum that does not fit its type stays at the bound
 --- of the type. The other table stays as it is.
 ---@param other table options besides key, value and whether there is ageing may differ
----@return table # this one
+---@return moontap.Table # this one
 function moontap_Table:merge(other) end
 
 ---The table as a string for `moontap.load`, also in another run.
@@ -608,7 +595,7 @@ function moontap_Table:save() end
 ---Make a table.
 ---  Do it once, outside of hooks, and use `t:clear()` to begin anew.
 ---@param options table - key: `"flow"`, `"tuple"`, `"pair"`, `"src"`, `"dst"`, `"sport"`, `"dport"`, or a list of `{ name, type }`  - value: fields and their types; without it the table is a set. A field may say how it is merged:    `{ first = { "double", merge = "min" } }`  - size: how many entries to expect; only saves work  - limit: the most entries  - policy: `"overflow"` or `"evict"`, what happens at the limit  - idle: seconds without a lookup after which an entry ends  - active: seconds after which an entry ends in any case  - on_expire: `function(key, value, reason)`, called for each entry that ends by itself
----@return table
+---@return moontap.Table
 function moontap.table(options) end
 
 ---`moontap.topk`: the keys with the most packets, bytes or whatever is counted, in memory that does not grow.
@@ -643,8 +630,8 @@ function moontap_TopK:bound() end
 ---Add what another one with the same `key`, `counters` and `key_bytes` has counted.
 --- The error is within
 --- the same bound as if one had counted all.
----@param other topk
----@return topk # this one
+---@param other moontap.TopK
+---@return moontap.TopK # this one
 function moontap_TopK:merge(other) end
 
 ---Its state as a string.
@@ -657,6 +644,11 @@ function moontap_TopK:clear() end
 ---Bytes of memory that it takes.
 ---@return integer
 function moontap_TopK:memory() end
+
+---Make one.
+---@param options? table - key: which key of a packet, `"src"` and the others of moontap.table; nil: keys are given by value  - k: how many `list` and `print` show (10)  - counters: keys that are watched; the error is at most the total divided by this (8 · k, but at least 1,000)  - key_bytes: longer strings are cut to so many bytes, and count as one if these are equal (256)
+---@return moontap.TopK
+function moontap.topk(options) end
 
 ---`moontap.distinct`: how many different keys there were, in memory that does not grow.
 ---@class moontap.Distinct
@@ -674,8 +666,8 @@ function moontap_Distinct:count() end
 
 ---Add the keys of another one with the same `key`, `precision` and `seed`.
 --- Gives exactly what one would have given.
----@param other distinct
----@return distinct # this one
+---@param other moontap.Distinct
+---@return moontap.Distinct # this one
 function moontap_Distinct:merge(other) end
 
 ---Its state as a string.
@@ -688,6 +680,11 @@ function moontap_Distinct:clear() end
 ---Bytes of memory that it takes.
 ---@return integer
 function moontap_Distinct:memory() end
+
+---Make one.
+---@param options? table - key: which key of a packet, `"src"` and the others of moontap.table; nil: keys are given by value  - precision: 2^precision bytes, 4 to 18 (14)  - seed: of the hash, a whole number from 0 to 2^53 (0)
+---@return moontap.Distinct
+function moontap.distinct(options) end
 
 ---`moontap.quantiles`: median, p99 and every other quantile of numbers, with a relative error.
 ---@class moontap.Quantiles
@@ -725,8 +722,8 @@ function moontap_Quantiles:max() end
 
 ---Add the numbers of another one with the same `error`.
 --- Gives exactly what one would have given.
----@param other quantiles
----@return quantiles # this one
+---@param other moontap.Quantiles
+---@return moontap.Quantiles # this one
 function moontap_Quantiles:merge(other) end
 
 ---Its state as a string.
@@ -739,6 +736,11 @@ function moontap_Quantiles:clear() end
 ---Bytes of memory that it takes.
 ---@return integer
 function moontap_Quantiles:memory() end
+
+---Make one.
+---@param options? table - error: the largest relative error, 0.0001 to 0.5 (0.01)
+---@return moontap.Quantiles
+function moontap.quantiles(options) end
 
 ---`moontap.histogram`: counts of numbers in fixed buckets, also as a bar chart.
 ---@class moontap.Histogram
@@ -766,8 +768,8 @@ function moontap_Histogram:over() end
 function moontap_Histogram:count() end
 
 ---Add the counts of another one with the same buckets.
----@param other histogram
----@return histogram # this one
+---@param other moontap.Histogram
+---@return moontap.Histogram # this one
 function moontap_Histogram:merge(other) end
 
 ---Its state as a string.
@@ -787,6 +789,11 @@ function moontap_Histogram:memory() end
 ---@param width? integer of the longest line, in characters
 ---@return string # UTF-8, without a newline at the end
 function moontap_Histogram:chart(width) end
+
+---Make one.
+---@param options table - from: the first edge  - to: the last edge  - step: the width of all buckets  - log: instead of step, each edge is so many times the one before: 2, 10, 10 ^ (1 / 3), …  - edges: instead of all these, the edges themselves in rising order
+---@return moontap.Histogram
+function moontap.histogram(options) end
 
 ---`moontap.rate`: packets and bytes by interval of stream time, for the last intervals.
 ---@class moontap.Rate
@@ -814,8 +821,8 @@ function moontap_Rate:dropped() end
 
 ---Add what another one with the same `every` and `keep` has counted.
 --- Gives exactly what one would have given.
----@param other rate
----@return rate # this one
+---@param other moontap.Rate
+---@return moontap.Rate # this one
 function moontap_Rate:merge(other) end
 
 ---Its state as a string.
@@ -829,6 +836,11 @@ function moontap_Rate:clear() end
 ---@return integer
 function moontap_Rate:memory() end
 
+---Make one.
+---@param options? table - every: length of an interval in seconds, 0.00001 or more (1)  - keep: how many of the newest intervals have a slot, at most 1,000,000 (3,600)
+---@return moontap.Rate
+function moontap.rate(options) end
+
 ---An object from what its `:save()` gave, also that of another run.
 ---@param saved string
 ---@return table? # of the kind that was saved; nil if the string is damaged or of another kind of machine
@@ -836,7 +848,7 @@ function moontap_Rate:memory() end
 function moontap.load(saved) end
 
 ---Declare an output; at the top of a script, outside of hooks.
----@param t table - name: what hooks return  - path: the file, or dir: a folder for segments  - format: `"pcap"`, `"pcapng"`, `"erf"`; else the ending of path says it  - compress: `"gz"`, `"zst"`, `"lz4"`, `"xz"`, `"bz2"`; level: 0 (fast) to 9 (small)  - snaplen: bytes of a packet that are written  - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a number or as `"10M"`  - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries  - keep_files, keep_bytes, sha256, on_close, pipe: as the options of these names (pipe: `--pipeout`)
+---@param t table - name: what hooks return  - path: the file, or dir: a folder for segments  - format: `"pcap"`, `"pcapng"`, `"erf"`; else the ending of path says it  - compress: `"gz"`, `"zst"`, `"lz4"`, `"xz"`, `"bz2"`; level: 0 (fast) to 9 (small)  - snaplen: bytes of a packet that are written  - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a multiple of 1024 or as `"10M"`  - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries  - keep_files, keep_bytes, sha256, on_close, pipe: as the options of these names (pipe: `--pipeout`)
 ---@return string # the name
 function moontap.output(t) end
 
@@ -866,7 +878,8 @@ moontap.json = {}
 ---A value as JSON, on one line, keys in alphabetical order.
 ---
 ---
---- A table with the keys 1 to n is an array; an empty one is an object unless `moontap.list()` made it. 64-bit integers
+--- A table with the keys 1 to n and no others is an array, any other an object, whose keys are texts; an empty one is
+--- an object unless `moontap.list()` made it. 64-bit integers
 --- are numbers with all their digits; addresses and other objects are their text; strings that are no UTF-8 are hex;
 --- NaN, infinity and what is deeper than 32 tables are null.
 ---@param value any
@@ -907,7 +920,7 @@ function moontap.format.bitrate(n) end
 function moontap.format.duration(seconds) end
 
 ---A point in time.
----@param time any nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals) or as a number    (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
+---@param time any nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals), seconds since 1970 as a number    (`p.ts`, `now` of on_interval; a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
 ---@param zone? string `"utc"`, or `"local"` for the time zone of the machine (`TZ`) and its name
 ---@return string # `2026-11-22 10:00:00.123456789 UTC`, `2026-11-22 11:00:00.123456789 CET`
 function moontap.format.time(time, zone) end

@@ -17,6 +17,11 @@ describe("moontap.json", function()
       'print(moontap.json.encode { b = true, a = { 1, 2.5, "x" }, c = { d = {} }, e = moontap.list() })'))
   end)
 
+  it("writes all keys of a table that are not 1 to n", function()
+    assert.equal('[{"1":5,"17":2,"6":7},{"1":1,"2":2,"x":3},{"1":1,"3":3}]\n', print_of(
+      'print(moontap.json.encode { { [1] = 5, [6] = 7, [17] = 2 }, { 1, 2, x = 3 }, { 1, nil, 3 } })'))
+  end)
+
   it("writes 64-bit numbers with all digits and addresses as text", function()
     local line = print_of("print(moontap.json.encode { ts = p.ts_ns, src = p.src, most = -1ULL })")
     assert.equal('{"most":"18446744073709551615","src":"10.9.1.2","ts":1795339590963403000}\n', line)

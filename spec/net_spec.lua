@@ -693,15 +693,23 @@ describe("times", function()
     local out = prints [[
       local f = moontap.format.time
       print(f(-9223372036854775807LL - 1)) print(f(9223372036854775807LL)) print(f(-1LL)) print(f(999999999LL))
-      print(f(1.5e9)) print(f(-1000)) print(f "1700000000.000000001") print(f "-0.000000001") print(f "-5.000000000") print(f(5ULL))]]
+      print(f(1.5)) print(f(-1e-6)) print(f(1700000000.9999999))
+      print(f "1700000000.000000001") print(f "-0.000000001") print(f "-5.000000000") print(f(5ULL))]]
     assert.same({ "1677-09-21 00:12:43.145224192 UTC", "2262-04-11 23:47:16.854775807 UTC", "1969-12-31 23:59:59.999999999 UTC",
       "1970-01-01 00:00:00.999999999 UTC", "1970-01-01 00:00:01.500000 UTC", "1969-12-31 23:59:59.999999 UTC",
-      "2023-11-14 22:13:20.000000001 UTC", "1969-12-31 23:59:59.999999999 UTC", "1969-12-31 23:59:55.000000000 UTC",
+      "2023-11-14 22:13:21.000000 UTC", "2023-11-14 22:13:20.000000001 UTC", "1969-12-31 23:59:59.999999999 UTC", "1969-12-31 23:59:55.000000000 UTC",
       "1970-01-01 00:00:00.000000005 UTC" }, lines(out))
-    for _, bad in ipairs { "0/0", "1/0", "1e300", "nil", "'x'", "{}", "'99999999999999.0'" } do
+    for _, bad in ipairs { "0/0", "1/0", "1e300", "nil", "'x'", "{}", "'99999999999999.0'", "1.7e18" } do
       assert.is_truthy(refusal("moontap.format.time(" .. bad .. ")"):find("expected a time", 1, true), bad)
     end
     assert.is_truthy(refusal("moontap.format.time(0, 'CET')"):find([[expected the zone "utc" or "local", found 'CET']], 1, true))
+  end)
+
+  it("are seconds as numbers, like all that scripts get", function()
+    t.write("in.pcap", c.pcap { { c.T0, 250000, c.udp {} } })
+    t.write("s.lua", [[local f = moontap.format.time
+      return { interval = 10, on_packet = function(p) print(f(p.ts)) end, on_interval = function(now) print(f(now)) end }]])
+    assert.equal(("2023-11-14 22:13:20.250000 UTC\n"):rep(2), t.run("moontap -l ./s.lua in.pcap").out)
   end)
 
   it("of packets: p:time(), p:time \"local\"", function()

@@ -264,6 +264,14 @@ describe("script", function()
       t.refuses("moontap -l ./s.lua,wrd=x m/us-le.pcap", 1, "wrd", "word")
     end)
 
+    it("are refused with what check says, which must be a sentence", function()
+      t.write("s.lua", [[return { args = { n = { default = 1, check = function(n) return n > 3 and "at most 3" end },
+        k = { default = 1, check = function(k) return k > 3 end } }, on_packet = function() end }]])
+      t.run("moontap -l ./s.lua,n=2 m/us-le.pcap")
+      t.refuses("moontap -l ./s.lua,n=4 m/us-le.pcap", 1, "argument n: at most 3")
+      t.refuses("moontap -l ./s.lua,k=4 m/us-le.pcap", 1, "check of the argument k returned a boolean", "a sentence")
+    end)
+
     it("of the wrong kind are refused", function()
       t.write("s.lua", TEXT)
       t.refuses("moontap -l ./s.lua,times=often m/us-le.pcap", 1, "times", "often")
@@ -389,6 +397,17 @@ describe("script", function()
       t.refuses("moontap -l ./s.lua f/web.pcap", 4, "dprt", "dport", "s.lua:1")
     end)
 
+    it("that are called say that they are fields", function()
+      t.write("s.lua", [[return { on_packet = function(p) return p:src() == "10.0.0.1" end }]])
+      t.refuses("moontap -l ./s.lua f/web.pcap", 4, "fields are read without parentheses", "s.lua:1")
+    end)
+
+    it("have no suggestion where nothing is near", function()
+      t.write("s.lua", [[return { on_packet = function(p) return p.foo end }]])
+      local r = t.refuses("moontap -l ./s.lua f/web.pcap", 4, "no field 'foo'; it has ", "payload_len", "s.lua:1")
+      assert.is_nil(r.err:find("did you mean", 1, true))
+    end)
+
     it("read outside any compiled path work too", function()
       local r = t.run([[moontap -e 'print(p.src == p.dst, p.src == p.src) or true' m/us-le.pcap]])
       assert.equal(("false\ttrue\n"):rep(4), r.out)
@@ -408,6 +427,22 @@ describe("script", function()
           .. " end) assert(not ok or value == nil or (type(value) == 'string' and #value <= p.caplen), tostring(value)) end }")
         t.run("moontap -l ./s.lua m/us-le.pcap")
       end
+    end)
+
+    it("called with a dot are laid at the script's line, which is told of the colon", function()
+      local objects = [[local t, k, d, q, n = moontap.table { key = "src", value = { n = "count" } }, moontap.topk { key = "src" },
+        moontap.distinct { key = "src" }, moontap.quantiles(), moontap.net "10.0.0.0/8"
+        local s = moontap.netset { "10.0.0.0/8" } ]]
+      for _, call in ipairs { "t.get(p)", "t.find(p)", "k.add(p)", "d.add(p)", "q.count()", "n.contains(p.src)", "p.u8(3)",
+        "p.dns()", "p.src.mask(24)", "s.lookup(p.src)", "p.edit()", "p:edit().set_payload 'x'", "p.comment 'x'" } do
+        t.write("s.lua", objects .. "return { on_packet = function(p)\n" .. call .. " end }")
+        t.refuses("moontap -l ./s.lua f/web.pcap", 4, "on_packet: ./s.lua:4: ", "colon", "(packet 1,")
+      end
+    end)
+
+    it("used by print on a packet that is gone are laid at the script's line", function()
+      t.write("s.lua", "local k return { on_packet = function(p) k = p end, on_stop = function()\nprint(k) end }")
+      t.refuses("moontap -l ./s.lua f/web.pcap", 4, "on_stop: ./s.lua:2: this packet is gone")
     end)
 
     it("hexdump shows offset, bytes and text", function()
@@ -552,6 +587,11 @@ describe("script", function()
 
     it("because it is not there is refused by name", function()
       t.refuses("moontap -l ./nothere.lua f/web.pcap", 1, "nothere.lua", "No such file")
+    end)
+
+    it("because it has a filter and no hook for it is refused", function()
+      t.write("s.lua", [[return { filter = "udp" }]])
+      t.refuses("moontap -l ./s.lua -o out.pcap f/web.pcap", 1, "filter chooses what on_packet sees", "keep")
     end)
 
     it("because no recipe has that name is refused, with a suggestion", function()

@@ -228,7 +228,7 @@ describe("moontap.table", function()
           end end,
           on_stop = function()
             assert(#x == keys)
-            for k, v in x:pairs() do
+            for k, v in pairs(x) do
               assert(hand[table.concat({ tostring(k.who), k.port, k.a, k.b }, " ")] == v.n)
               assert(k.c == -k.a and k.d == -k.a * 100 and k.e == -k.b)
               assert(x:find(k).n == v.n)

@@ -70,13 +70,17 @@ static const struct topic topics[] = {
          "Several -l and -e form a chain in the order given.\n"
          "Hooks: on_start(run)  on_packet(p)  on_batch(batch)  on_interval(now, last)\n"
          "       rotate(segment, p)  on_segment_open(segment)  on_segment_close(segment)\n"
-         "       on_block(block)  on_stop(run);  beside them: args filter keep interval on_error\n"
+         "       on_block(block)  on_stop(run);  beside them: summary args filter keep interval\n"
+         "       on_error results\n"
          "on_packet returns nothing or true to keep, false to drop, or the name of an --out.\n"
-         "Fields: ts ts_ns t caplen wirelen source interface direction linktype ethertype vlan\n"
-         "  ip_version proto src dst src_key dst_key sport dport tcp_flags ttl is_ip is_tcp is_udp\n"
-         "  is_icmp is_fragment has_ports has_vlan payload_offset payload_len flow_hash\n"
-         "Methods: p:u8(off) p:u16(off) p:u32(off) p:bytes(off, len) p:hexdump() p:copy()\n"
-         "  p:truncate(len)\n",
+         "Fields: ts ts_ns t number caplen wirelen source interface direction linktype ethertype\n"
+         "  vlan ip_version proto src dst src_key dst_key sport dport tcp_flags ttl is_ip is_tcp\n"
+         "  is_udp is_icmp is_fragment has_ports has_vlan payload_offset payload_len flow_hash tunnel\n"
+         "  and some forty more; numbers are 0 when absent, addresses nil\n"
+         "Methods: p:u8(off) p:u16(off) p:u32(off) p:bytes(off, len) p:hexdump() p:time() p:copy()\n"
+         "  p:inner() p:dns() p:tls() p:edit() p:comment(text) p:truncate(len)\n"
+         "moontap. address net netset mac filter table topk distinct quantiles histogram rate load\n"
+         "  output json format list stop; all of it is in docs/scripting.md and docs/reference.md\n",
          MT_TOPIC_SCRIPTS},
         {"live", NULL, "interfaces: window, buffers, privileges",
          "An interface is captured through libpcap with nanosecond stamps. What fits neither the\n"
@@ -103,7 +107,7 @@ static const struct topic topics[] = {
          "\n"
          "Snap length 64, microsecond pcap unless a prefix says otherwise (erf:PATH), compression\n"
          "only by -Z and -z, segments named with --file-ext alone and without manifest. The window\n"
-         "is 50 ms, not 1. An existing output is refused without --overwrite.\n",
+         "is 50 ms; it was 1. An existing output is refused without --overwrite.\n",
          -1},
 };
 enum { TOPICS = sizeof topics / sizeof *topics };

@@ -90,12 +90,30 @@ static bool is_list(lua_State *L, int index)
 	return list;
 }
 
+/* How many keys a table has. */
+static size_t count_keys(lua_State *L, int index)
+{
+	size_t n = 0;
+	lua_pushnil(L);
+	for (; lua_next(L, index); n++)
+		lua_pop(L, 1);
+	return n;
+}
+
+/* Counts by port or protocol have whole numbers as keys, 1 among them: an array would hold the first and lose
+ * the rest. */
+static bool is_array(lua_State *L, int index, size_t n)
+{
+	size_t keys = count_keys(L, index);
+	return keys == n && (n > 0 || is_list(L, index));
+}
+
 static json_t *table(lua_State *L, int index, int depth)
 {
 	size_t n = lua_objlen(L, index);
-	bool list = n > 0 || is_list(L, index);
-	json_t *result = list ? json_array() : json_object();
-	if (list) {
+	bool array = is_array(L, index, n);
+	json_t *result = array ? json_array() : json_object();
+	if (array) {
 		for (size_t i = 1; i <= n; i++) {
 			lua_rawgeti(L, index, (int)i);
 			json_array_append_new(result, convert(L, -1, depth + 1));

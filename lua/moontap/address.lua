@@ -290,6 +290,9 @@ ffi.metatype(address_t, {
     end
     unknown(name)
   end,
+  __call = function()
+    raise "an address is no function: fields are read without parentheses, as in p.src"
+  end,
   __newindex = function(_, name)
     raise("field '%s' of an address can not be set", tostring(name))
   end,

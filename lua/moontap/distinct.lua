@@ -119,6 +119,7 @@ class = sketch.class("distinct", "struct mt_distinct", methods, { __tostring = t
 local OPTIONS = { key = true, precision = true, seed = true }
 
 --- Make one.
+-- @function moontap.distinct
 -- @tparam[opt] table options
 --
 -- - key: which key of a packet, `"src"` and the others of moontap.table; nil: keys are given by value

@@ -197,6 +197,9 @@ local edit_methods = {} -- of an edit, besides those of a packet
 
 local function check(e)
   if e._generation ~= state.generation or e._script ~= state.script then
+    if type(e) ~= "cdata" then
+      raise "the methods of an edit are called with a colon: e:fix_checksums()"
+    end
     stale()
   end
 end
@@ -464,6 +467,9 @@ packet.copy_methods.edit = edit_copy
 
 function methods.comment(p, text)
   if p._generation ~= state.generation then
+    if type(p) ~= "cdata" then
+      raise "the methods of a packet are called with a colon: p:comment(text)"
+    end
     packet.stale()
   end
   need_string("comment", text)

@@ -91,10 +91,11 @@ end
 -- --- points in time ---------------------------------------------------------------------------
 
 local int64_t, uint64_t = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+local MOST_SECONDS = 2 ^ 63 / 1e9
 local zone_text = ffi.new("char[?]", C.MT_ZONE_TEXT)
 
 local function no_time(time)
-  raise("expected a time: nanoseconds since 1970 as p.ts_ns or a number, found %s",
+  raise("expected a time: p.ts_ns, or seconds since 1970 such as p.ts, found %s",
     time == nil and "nothing" or type(time) == "string" and "'" .. time .. "'" or tostring(time))
 end
 
@@ -115,12 +116,15 @@ local function split_text(text)
 end
 
 local function split_number(number)
-  if not (number >= -2 ^ 63 and number <= 2 ^ 63) then
+  if not (number >= -MOST_SECONDS and number <= MOST_SECONDS) then
     no_time(number)
   end
-  local us = floor(number / 1000 + 0.5)
-  local seconds = floor(us / 1000000)
-  return seconds, ("%06d"):format(us - seconds * 1000000)
+  local seconds = floor(number)
+  local us = floor((number - seconds) * 1000000 + 0.5)
+  if us == 1000000 then
+    seconds, us = seconds + 1, 0
+  end
+  return seconds, ("%06d"):format(us)
 end
 
 local function split_int64(time)
@@ -154,8 +158,8 @@ local function split(time)
 end
 
 --- A point in time.
--- @param time nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals) or as a number
---   (a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
+-- @param time nanoseconds since 1970 as an int64 (`p.ts_ns`; printed with 9 decimals), seconds since 1970 as a number
+--   (`p.ts`, `now` of on_interval; a double is exact to about 0.2 µs, so 6 decimals), or a string `SECONDS.NNNNNNNNN`
 -- @tparam[opt="utc"] string zone `"utc"`, or `"local"` for the time zone of the machine (`TZ`) and its name
 -- @treturn string `2026-11-22 10:00:00.123456789 UTC`, `2026-11-22 11:00:00.123456789 CET`
 -- @raise if it is no time, or one that does not fit an int64 (the years 1677 to 2262)

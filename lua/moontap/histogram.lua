@@ -279,6 +279,7 @@ end
 local OPTIONS = { from = true, to = true, step = true, log = true, edges = true }
 
 --- Make one.
+-- @function moontap.histogram
 -- @tparam table options
 --
 -- - from: the first edge

@@ -1,5 +1,9 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 --- What scripts find in the global `moontap` (also `require "moontap"`).
+--
+-- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
+-- `rate`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
+-- version of the program.
 -- @module moontap
 
 local address = require "moontap.address"
@@ -44,7 +48,6 @@ M.key_text = address.key_text
 -- @treturn table the same
 M.list = list.new
 
---- Numbers, sizes and tables as text; see moontap.format.
 M.format = format
 
 -- What has a module of its own and is loaded when a script first names it, so that a short run does not
@@ -79,31 +82,6 @@ function M.names()
   table.sort(names)
   return names
 end
-
---- How many different keys there were; see moontap.distinct.
--- @function moontap.distinct
--- @tparam[opt] table options key, precision, seed
--- @treturn distinct
-
---- Counts of numbers in fixed buckets; see moontap.histogram.
--- @function moontap.histogram
--- @tparam table options from, to and step or log; or edges
--- @treturn histogram
-
---- Median, p99 and other quantiles of numbers; see moontap.quantiles.
--- @function moontap.quantiles
--- @tparam[opt] table options error
--- @treturn quantiles
-
---- Packets and bytes by interval of time; see moontap.rate.
--- @function moontap.rate
--- @tparam[opt] table options every, keep
--- @treturn rate
-
---- The keys with the most packets, bytes or whatever is counted; see moontap.topk.
--- @function moontap.topk
--- @tparam[opt] table options key, k, counters, key_bytes
--- @treturn topk
 
 local function later(_, name)
   local place = LATER[name]

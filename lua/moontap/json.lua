@@ -12,7 +12,8 @@ local encode, decode
 
 --- A value as JSON, on one line, keys in alphabetical order.
 --
--- A table with the keys 1 to n is an array; an empty one is an object unless `moontap.list()` made it. 64-bit integers
+-- A table with the keys 1 to n and no others is an array, any other an object, whose keys are texts; an empty one is
+-- an object unless `moontap.list()` made it. 64-bit integers
 -- are numbers with all their digits; addresses and other objects are their text; strings that are no UTF-8 are hex;
 -- NaN, infinity and what is deeper than 32 tables are null.
 -- @tparam any value

@@ -140,6 +140,10 @@ local function check_keys(name, script)
   if script.on_packet and script.on_batch then
     fail("script %s: has both on_packet and on_batch; one is enough", name)
   end
+  if script.filter and not (script.on_packet or script.on_batch) then
+    fail("script %s: filter chooses what on_packet sees, and there is none; to drop what does not match write keep",
+      name)
+  end
   if script.on_error and not RULES[script.on_error] then
     fail("script %s: on_error must be keep, drop or stop, found '%s'", name, script.on_error)
   end
@@ -191,7 +195,11 @@ local function arguments(name, declared, given)
   for key, declaration in pairs(declared) do
     local why = declaration.check and values[key] ~= nil and declaration.check(values[key])
     if why then
-      fail("script %s: argument %s: %s", name, key, tostring(why))
+      if type(why) ~= "string" then
+        fail("script %s: check of the argument %s returned a %s; expected nothing or a sentence on what is wrong",
+          name, key, type(why))
+      end
+      fail("script %s: argument %s: %s", name, key, why)
     end
   end
   return values

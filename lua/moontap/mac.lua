@@ -2,6 +2,11 @@
 --- Ethernet addresses as values: they compare with `==` (also with text) and print.
 --
 -- `p.eth_src == "02:00:00:00:00:01"` makes no string; the text is read once.
+--
+-- **Fields**, both boolean.
+--
+-- - `is_multicast`: to a group, broadcast too
+-- - `is_broadcast`: ff:ff:ff:ff:ff:ff
 -- @module moontap.mac
 
 local bit = require "bit"

@@ -22,4 +22,16 @@ function M.raise(text, ...)
   error(text:format(...), level)
 end
 
+--- The innermost line on the stack that is not of a module of moontap.
+-- @treturn ?string `./s.lua:3: `; nil: there is none
+function M.script_line()
+  local level = 2
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.what == "C" or is_ours(info.source)) do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  return info and ("%s:%d: "):format(info.short_src, info.currentline) or nil
+end
+
 return M

@@ -120,6 +120,9 @@ end
 -- Whatever is not an address.
 local function contains_other(net, value)
   if value == nil then
+    if not istype(net_t, net) then -- net.contains(p.src) would find nothing, and not say why
+      raise "net:contains(address) is a method: write a colon, not a dot"
+    end
     return false
   end
   local a = address.from(value)

@@ -69,8 +69,11 @@ local function learn(set, i)
 end
 
 -- An address that is not one yet, or nil.
-local function to_address(what, value)
+local function to_address(set, what, value)
   if value == nil then
+    if not istype(set_t, set) then -- set.lookup(p.src) would find nothing, and not say why
+      raise("netset:%s(address) is a method: write a colon, not a dot", what)
+    end
     return nil
   end
   local a = address.from(value)
@@ -91,7 +94,7 @@ local methods = {}
 -- @raise if it is no address
 function methods.lookup(set, a)
   if not istype(address_t, a) then
-    a = to_address("lookup", a)
+    a = to_address(set, "lookup", a)
     if a == nil then
       return nil
     end
@@ -114,7 +117,7 @@ end
 -- @raise if it is no address
 function methods.contains(set, a)
   if not istype(address_t, a) then
-    a = to_address("contains", a)
+    a = to_address(set, "contains", a)
     if a == nil then
       return false
     end
@@ -129,7 +132,7 @@ end
 -- @raise if it is no address
 function methods.match(set, a)
   if not istype(address_t, a) then
-    a = to_address("match", a)
+    a = to_address(set, "match", a)
     if a == nil then
       return nil
     end
@@ -178,6 +181,7 @@ ffi.metatype(set_t, {
   __newindex = function()
     raise "a netset can not be changed"
   end,
+  __pairs = methods.pairs,
   __len = function(set)
     return set._set.count
   end,

@@ -80,7 +80,7 @@ end
 -- - format: `"pcap"`, `"pcapng"`, `"erf"`; else the ending of path says it
 -- - compress: `"gz"`, `"zst"`, `"lz4"`, `"xz"`, `"bz2"`; level: 0 (fast) to 9 (small)
 -- - snaplen: bytes of a packet that are written
--- - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a number or as `"10M"`
+-- - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a multiple of 1024 or as `"10M"`
 -- - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries
 -- - keep_files, keep_bytes, sha256, on_close, pipe: as the options of these names (pipe: `--pipeout`)
 -- @treturn string the name

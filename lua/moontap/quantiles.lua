@@ -165,6 +165,7 @@ class = sketch.class("quantiles", "struct mt_quantiles", methods, {
 local OPTIONS = { error = true }
 
 --- Make one.
+-- @function moontap.quantiles
 -- @tparam[opt] table options
 --
 -- - error: the largest relative error, 0.0001 to 0.5 (0.01)

@@ -158,6 +158,7 @@ class = sketch.class("rate", "struct mt_rate", methods, { __tostring = text })
 local OPTIONS = { every = true, keep = true }
 
 --- Make one.
+-- @function moontap.rate
 -- @tparam[opt] table options
 --
 -- - every: length of an interval in seconds, 0.00001 or more (1)

@@ -13,6 +13,7 @@ local ageing = require "moontap.ageing"
 local api = require "moontap.init"
 local driver = require "moontap.driver"
 local loader = require "moontap.loader"
+local misuse = require "moontap.misuse"
 local pace = require "moontap.pace"
 local packet = require "moontap.packet"
 local segment = require "moontap.segment"
@@ -47,6 +48,29 @@ local EXIT = {}   -- raised by os.exit in a script
 -- Raised by the allocator of script.c: over the limit, but there is still some to deal with it.
 local OUT_OF_MEMORY = "not enough memory$"
 
+-- What Lua says where a function of ours is given something else than it takes: mostly a dot instead of a colon.
+local WRONG_CALL = { "^attempt to ", "^bad argument ", "^cannot convert ", "has no field '_", "has no member named" }
+local HINT = "wrong use of a moontap function (methods are called with a colon, as in t:add(p)): %s, in %s"
+
+-- An error that was raised in a line of ours is laid at the line of the script that has called.  Runs in the handler
+-- of xpcall, where the stack still stands.
+local function at_script(text)
+  local place, what = text:match "^(lua/moontap/[^:]+:%d+): (.*)$"
+  if not place then
+    place, what = text:match "^(moontap%.%l+:%d+): (.*)$"
+  end
+  local line = place and misuse.script_line()
+  if not line then
+    return text
+  end
+  for _, pattern in ipairs(WRONG_CALL) do
+    if what:find(pattern) then
+      return line .. HINT:format((what:gsub("(has no field '_[^']*').*", "%1")), place)
+    end
+  end
+  return line .. what
+end
+
 local function on_raise(why)
   if why == EXIT then
     return EXIT
@@ -58,7 +82,7 @@ local function on_raise(why)
   if type(why) == "table" and why.message then
     return { message = tostring(why.message), traceback = "" }
   end
-  return { message = tostring(why), traceback = loader.trim_traceback(debug.traceback("", 2)) }
+  return { message = at_script(tostring(why)), traceback = loader.trim_traceback(debug.traceback("", 2)) }
 end
 
 local function place_of_packet(what)
@@ -75,10 +99,10 @@ end
 -- Where the stream was in a hook that is not about packets.
 local place_of = {
   on_interval = function(now, last)
-    return last and (" (the last one, at %s)"):format(api.format.time(now * 1e9)) or ""
+    return last and (" (the last one, at %s)"):format(api.format.time(now)) or ""
   end,
   on_segment_open = function(s)
-    return (" (segment %d, of %s)"):format(s.seq, api.format.time(s.start * 1e9))
+    return (" (segment %d, of %s)"):format(s.seq, api.format.time(s.start))
   end,
   on_segment_close = function(line) return (" (segment %s)"):format(line.file) end,
   on_block = function(block) return (" (a block of %d bytes)"):format(block.len) end,

@@ -1,5 +1,34 @@
 -- SPDX-License-Identifier: BSD-2-Clause
---- Segments, blocks and batches as scripts see them.
+--- What hooks get beside packets: runs, segments, blocks and batches.
+--
+-- **`run`**, in on_start and on_stop:
+--
+-- - `args`: the arguments of the script, name to value; those without a default that were not given are nil
+-- - `sources`: a list of tables, one a source, with `name`, `linktypes` (a list of libpcap's names: `"EN10MB"`) and
+--   the counters of `stats`. A source whose first packet has not come may be missing from the list in on_start
+-- - `live`, `json`: booleans, there is a live source, and --json was given
+-- - `stats`, only in on_stop: the counters of the run as in `--json`. `packets` is `kept` + `filtered` +
+--   `script_dropped` + `dropped`; `bytes` were captured and `wire_bytes` on the wire; `dropped_kernel` (nil where it
+--   is not known), `late`, `disorder`, `bad_time`, `clock_jumps`, `script_bypassed`; `first_ts` and `last_ts` are
+--   texts of seconds with nine decimals, nil without packets
+--
+-- **`segment`**, in rotate and on_segment_open:
+--
+-- - `seq`: its sequence number; `n`: its number in this run, from 1
+-- - `start`: where its time begins, `first_ts` and `last_ts`: its first and last packet, in seconds since 1970; nil
+--   while it has none
+-- - `packets`, `bytes` (of its file before compression), `captured_bytes`, `wire_bytes`: so far
+-- - `reason`: why it was opened: `"start"`, `"time"`, `"size"`, `"packets"`, `"signal"`, `"script"`; `source`: where
+--   its first packet is from
+--
+-- rotate always gets the open segment of the default output. What on_segment_close gets is a table like the line in
+-- manifest.jsonl, where times are texts: `file`, `seq`, `output`, `start`, `end`, `first_ts`, `last_ts`, `packets`,
+-- `captured_bytes`, `wire_bytes`, `file_bytes`, `reason`, `format`, `sources`, and `sha256` with --sha256.
+--
+-- **`block`**, in on_block: `len`, its bytes, and `block:string()`.
+--
+-- **`batch`**, in on_batch: `n` packets, `batch[0]` to `batch[n - 1]`, each like `p` of on_packet, good until the hook
+-- ends.
 -- @module moontap.segment
 
 local ffi = require "ffi"

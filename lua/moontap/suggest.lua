@@ -35,9 +35,11 @@ end
 function M.suffix(name, known, aliases)
   local best = aliases and aliases[name]
   if not best then
-    local best_distance = math.max(2, math.floor(#name / 3)) + 1
+    -- Two letters of four are too many: 'file' is no 'pipe'.  What begins with the name is near.
+    local best_distance = (#name < 5 and 1 or math.max(2, math.floor(#name / 3))) + 1
     local function consider(written, meant)
-      local d = M.distance(name, written)
+      local begins = #name > 1 and written:sub(1, #name) == name
+      local d = begins and 1 or M.distance(name, written)
       if d < best_distance or (d == best_distance and best and meant < best) then
         best, best_distance = meant, d
       end

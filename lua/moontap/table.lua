@@ -222,8 +222,8 @@ local function class_and_methods(key, fields, ages)
     return value_t(entry, entry.generation), c.refused
   end
 
-  --- `for key, value in t:pairs() do`, in the order in which the keys came (places of entries that have ended are
-  -- taken first).  Entries may be removed meanwhile; one that is added may be passed over.
+  --- `for key, value in t:pairs() do`, or `in pairs(t)`, in the order in which the keys came (places of entries that
+  -- have ended are taken first).  Entries may be removed meanwhile; one that is added may be passed over.
   -- @function pairs
   -- @treturn function
   function methods.pairs(t)
@@ -312,7 +312,7 @@ local function class_and_methods(key, fields, ages)
   -- of the type. The other table stays as it is.
   -- @function merge
   -- @tparam table other options besides key, value and whether there is ageing may differ
-  -- @treturn table this one
+  -- @treturn moontap.Table this one
   -- @raise if the declarations differ
   function methods.merge(t, other)
     local theirs = M.class_of(other)
@@ -353,6 +353,7 @@ local function class_and_methods(key, fields, ages)
     __newindex = function()
       raise "entries are not set: t[p] gives a value, whose fields are set"
     end,
+    __pairs = methods.pairs,
     __len = function(t)
       class.settle(t)
       return t._table.count
@@ -532,7 +533,7 @@ end
 -- - idle: seconds without a lookup after which an entry ends
 -- - active: seconds after which an entry ends in any case
 -- - on_expire: `function(key, value, reason)`, called for each entry that ends by itself
--- @treturn table
+-- @treturn moontap.Table
 -- @raise if the declaration makes no sense
 function M.new(options)
   local t = make(options)

@@ -8,7 +8,7 @@
 --      on_stop = function() print(talkers) end,
 --    }
 --
--- **Keys** are those of a packet by name (`key = "src"`: see moontap.sketch_key), or strings, numbers, addresses and
+-- **Keys** are those of a packet by name (`key = "src"`: see "Keys of sketches"), or strings, numbers, addresses and
 -- booleans by value: `top:add(p.dport)`, `top:add("www.example.org")`.
 --
 -- **Error.** `counters` keys are watched. With N the sum of all weights, for each of them
@@ -170,6 +170,7 @@ class = sketch.class("topk", "struct mt_topk", methods, { __tostring = text })
 local OPTIONS = { key = true, k = true, counters = true, key_bytes = true }
 
 --- Make one.
+-- @function moontap.topk
 -- @tparam[opt] table options
 --
 -- - key: which key of a packet, `"src"` and the others of moontap.table; nil: keys are given by value
