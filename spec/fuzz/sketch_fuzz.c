@@ -10,18 +10,36 @@
 
 #include "abi.h"
 #include "fuzz.h"
+#include "table.h"
 
 enum { KINDS = 5, LARGE = 1 << 20 };
 
+/* A key as packets have it: addresses of 4 bytes, the ends in order. */
 static struct mt_sketch_key key_for(uint32_t kind, uint64_t x)
 {
-	struct mt_sketch_key key = {.words = {0x0a000001}, .tag = (uint8_t)kind};
-	if (kind == MT_TABLE_PARTS) {
+	struct mt_sketch_key key = {.tag = (uint8_t)kind};
+	union mt_key k = {.words = {0}};
+	switch (kind) {
+	case MT_TABLE_PARTS:
 		key.tag = MT_KEY_NUMBER;
 		key.number = (double)x;
-	} else if (kind == MT_TABLE_SRC || kind == MT_TABLE_DST) {
-		key.address.addr_len = 4;
+		return key;
+	case MT_TABLE_FLOW:
+	case MT_TABLE_TUPLE:
+		k.flow = (struct mt_key_flow){
+		        .dst_high = 10, .dport = 80, .proto = 6, .src_len = 4, .dst_len = 4};
+		break;
+	case MT_TABLE_PAIR:
+		k.pair = (struct mt_key_pair){.dst_high = 10, .src_len = 4, .dst_len = 4};
+		break;
+	case MT_TABLE_SRC:
+	case MT_TABLE_DST:
+		k.address = (struct mt_key_address){.addr_high = 10, .addr_len = 4};
+		break;
+	default:
+		k.port = (struct mt_key_port){.port = 80, .proto = 6};
 	}
+	memcpy(key.words, k.words, sizeof key.words);
 	return key;
 }
 
