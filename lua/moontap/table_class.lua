@@ -271,6 +271,9 @@ function M.listener(c)
   return listeners[address_of(c)]
 end
 
+-- Told about entries that t:drain(f) has ended and f, which raised, was not told of, where there is no on_expire.
+local function nobody() end
+
 -- The functions of a class that end entries and tell about it.
 local function add_endings(class)
   local key_t, value_t, entry_ptr = class.key_t, class.value_t, class.entry_ptr
@@ -302,7 +305,7 @@ local function add_endings(class)
   class.tell = tell
 
   function class.report(t)
-    tell(t._table, listeners[address_of(t._table)])
+    tell(t._table, listeners[address_of(t._table)] or nobody)
   end
 
   function class.expire(t, now_ns)
