@@ -563,6 +563,36 @@ describe("script", function()
       t.refuses("moontap --overwrite -o out.pcap -l ./s.lua in.pcap", 4, "nil")
     end)
 
+    it("with an error object whose metamethods fail is survived, and is no lack of memory", function()
+      for _, method in ipairs { "__tostring", "__index" } do
+        t.write("s.lua", ([[local why = setmetatable({}, { %s = function() error "within" end })
+          return { on_error = "keep", on_packet = function(p) error(why) end }]]):format(method))
+        local r = t.sh "moontap --json --overwrite --script-errors 1000 -o out.pcap -l ./s.lua in.pcap"
+        assert.equal(4, r.code)
+        assert.is_nil(r.err:find("memory", 1, true), r.err)
+        assert.is_truthy(r.err:find("packet 10", 1, true), r.err)
+        assert.equal(10, t.count "out.pcap")
+      end
+    end)
+
+    it("in what JSON is made with is survived", function()
+      t.write("s.lua", [[return { on_packet = function() end, on_stop = function()
+        rawset(_G, "tostring", nil)
+        setmetatable(_G, { __index = function() error "within" end })
+      end, results = function() return { value = 1LL } end }]])
+      local r = t.balances(t.json("moontap --json -o out.pcap -l ./s.lua in.pcap"))
+      assert.same({ value = 1 }, r.scripts.s)
+    end)
+
+    it("in a finalizer at the end finds packets and segments as they were", function()
+      t.write("s.lua", [[local ffi, segment, packet = require "ffi"
+        return { rotate = function(s) segment = s end, on_packet = function(p) packet = packet or p:copy() end,
+          on_stop = function()
+            anchor = ffi.gc(ffi.new "char[1]", function() print(segment.packets, packet.interface, packet.source) end)
+          end }]])
+      assert.equal("0\tin.pcap", (t.run("moontap -o out.pcap -l ./s.lua in.pcap").out:gsub("\t%d+\t", "\t"):gsub("\n", "")))
+    end)
+
     it("by endless recursion is survived", function()
       t.write("s.lua", [[local function f() return 1 + f() end return { on_packet = function(p) f() end }]])
       t.refuses("moontap -o out.pcap -l ./s.lua in.pcap", 4, "stack overflow")

@@ -489,8 +489,8 @@ static int clean_up(struct program *p, int status)
 		_exit(status);
 	}
 	mt_hooks_free(p->hooks);
+	mt_script_free(p->script); /* finalizers of scripts may look at packets and segments still */
 	mt_flow_free(p->flow);
-	mt_script_free(p->script);
 	mt_run_free(p->run);
 	mt_ifaces_free(p->ifaces);
 	mt_options_clear(&p->options);
