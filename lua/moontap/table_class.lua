@@ -350,7 +350,8 @@ local function add_lookups(class)
       return load_text(text:gsub("ADD", add), other)
     end
     return load_text(write(LOOKUP, key, class.ages):gsub("ADD", add), state, C, istype, cast, bit.band,
-      packet.handle, class.entry_ptr, class.value_t, stale, other, class.expire, class.report, class.table_t, M.not_self)
+      packet.handle, class.entry_ptr, class.value_t, stale, other, class.expire, class.report, class.table_t,
+      M.not_self)
   end
   class.get, class.find = lookup(1), lookup(0)
 end
