@@ -227,6 +227,17 @@ describe("p:edit", function()
         "--overwrite -o out.pcap in.pcap")
     end)
 
+    it("insert before a length field leaves all other bytes as they were", function()
+      write_packet(c.udp { payload = "abcdef" })
+      edit([[local before = p:bytes()
+        for off = 0, p.caplen do
+          e:insert(off, "ABCD")
+          assert(e:bytes(off, 4) == "ABCD", off)
+          e:remove(off, 4)
+          assert(e:bytes() == before, off)
+        end]], "-o out.pcap in.pcap")
+    end)
+
     it("remove takes padding along without counting it", function()
       write_packet(c.udp { payload = "abcdef" } .. "PADDING")
       edit([[e:remove(46, 9)]], "-o out.pcap in.pcap")
@@ -553,6 +564,21 @@ describe("p:edit", function()
       t.write("s.lua", "return { on_packet = function(p)\nstring.kept.ttl = 1 end }")
       t.refuses("moontap -l ./a.lua -l ./s.lua in.pcap", 4, "s.lua:2: this edit is gone")
     end)
+
+    for what, use in pairs {
+      ["a table"] = "moontap.table { key = 'src' }:get(kept)",
+      ["a topk"] = "moontap.topk { key = 'src' }:add(kept)",
+      ["a distinct"] = "moontap.distinct { key = 'src' }:add(kept)",
+      ["a rate"] = "moontap.rate { every = 1 }:add(kept)",
+      ["a filter"] = "local _ = moontap.filter 'udp' (kept)",
+    } do
+      it("an edit that was kept, given to " .. what, function()
+        t.write("in.pcap", c.pcap { { c.T0, 0, c.udp {} }, { c.T0, 1, c.udp {} } })
+        t.write("s.lua", "local kept return { on_packet = function(p) kept = kept or p:edit() end, on_stop = function()\n"
+          .. use .. " end }")
+        t.refuses("moontap -l ./s.lua in.pcap", 4, "s.lua:2: this packet is gone")
+      end)
+    end
   end)
 
   it("of a copy is a packet of its own", function()

@@ -36,6 +36,18 @@ describe("moontap.json", function()
     t.run("jq . self.json")
   end)
 
+  it("writes null for a table within itself, however many ways lead back to it", function()
+    assert.equal('[{"up":null},{"up":null}]\n', print_of [[
+      local tree = {}
+      for i = 1, 2 do tree[i] = { up = tree } end
+      print(moontap.json.encode(tree))]])
+    local line = print_of [[
+      local tree, twice = {}, { "x" }
+      for i = 1, 50 do tree[i] = { up = tree, a = twice, b = twice } end
+      print(#moontap.json.encode(tree), moontap.json.encode { twice, twice })]]
+    assert.equal('1601\t[["x"],["x"]]\n', line)
+  end)
+
   it("reads what it writes, and what jq writes", function()
     t.write("in.json", [[{"a": [1, -2.5e3, null, "\u00e4\ud83d\ude00"], "b": {"c": false}}]])
     t.run("jq -c . in.json >jq.json")

@@ -563,6 +563,66 @@ describe("script", function()
       t.refuses("moontap --overwrite -o out.pcap -l ./s.lua in.pcap", 4, "nil")
     end)
 
+    it("with an error object whose metamethods fail is survived, and is no lack of memory", function()
+      for _, method in ipairs { "__tostring", "__index" } do
+        t.write("s.lua", ([[local why = setmetatable({}, { %s = function() error "within" end })
+          return { on_error = "keep", on_packet = function(p) error(why) end }]]):format(method))
+        local r = t.sh "moontap --json --overwrite --script-errors 1000 -o out.pcap -l ./s.lua in.pcap"
+        assert.equal(4, r.code)
+        assert.is_nil(r.err:find("memory", 1, true), r.err)
+        assert.is_truthy(r.err:find("packet 10", 1, true), r.err)
+        assert.equal(10, t.count "out.pcap")
+      end
+    end)
+
+    it("in results ends with 4", function()
+      t.write("s.lua", [[return { on_packet = function() end, results = function() error("not today") end }]])
+      assert.equal(4, t.json("moontap --json -l ./s.lua in.pcap", 4).status)
+    end)
+
+    it("in what JSON is made with is survived", function()
+      t.write("s.lua", [[return { on_packet = function() end, on_stop = function()
+        rawset(_G, "tostring", nil)
+        setmetatable(_G, { __index = function() error "within" end })
+      end, results = function() return { value = 1LL } end }]])
+      local r = t.balances(t.json("moontap --json -o out.pcap -l ./s.lua in.pcap"))
+      assert.same({ value = 1 }, r.scripts.s)
+    end)
+
+    it("by calling methods of objects with something else is told so", function()
+      t.write("s.lua", [[
+        local objects = {
+          moontap.table { key = "src", value = { n = "count" } }, moontap.table { key = { { "a", "address" } } },
+          moontap.topk(), moontap.distinct(), moontap.quantiles(), moontap.histogram { from = 0, to = 9, step = 1 },
+          moontap.rate(), moontap.netset { "10.0.0.0/8" },
+        }
+        local names = { "add", "bound", "chart", "clear", "contains", "count", "drain", "find", "get", "list", "lookup",
+          "match", "max", "mean", "memory", "merge", "min", "over", "overflow", "pairs", "remove", "rows", "save", "stats",
+          "sum", "top", "total", "under" }
+        local called = 0
+        for i, object in ipairs(objects) do
+          for _, name in ipairs(names) do
+            local has, method = pcall(function() return object[name] end)
+            for _, other in ipairs(has and { {}, "x", false, objects[i % #objects + 1], moontap.address "::1" } or {}) do
+              local ok, why = pcall(method, other or nil, "10.0.0.1", 1)
+              assert(not ok and type(why) == "string", name)
+              called = called + 1
+            end
+          end
+        end
+        return { on_stop = function() print(called > 300) end }]])
+      assert.equal("true\n", t.run("moontap -l ./s.lua in.pcap").out)
+    end)
+
+    it("in a finalizer at the end finds packets and segments as they were", function()
+      t.write("s.lua", [[local ffi, segment, packet = require "ffi"
+        return { rotate = function(s) segment = s end, on_packet = function(p) packet = packet or p:copy() end,
+          on_stop = function()
+            anchor = ffi.gc(ffi.new "char[1]", function() print(segment.packets, packet.interface, packet.source) end)
+          end }]])
+      assert.equal("0\tin.pcap", (t.run("moontap -o out.pcap -l ./s.lua in.pcap").out:gsub("\t%d+\t", "\t"):gsub("\n", "")))
+    end)
+
     it("by endless recursion is survived", function()
       t.write("s.lua", [[local function f() return 1 + f() end return { on_packet = function(p) f() end }]])
       t.refuses("moontap -o out.pcap -l ./s.lua in.pcap", 4, "stack overflow")

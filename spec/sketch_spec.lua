@@ -1032,6 +1032,19 @@ describe("saved sketch", function()
     assert.same({ "true\ttrue" }, lines)
   end)
 
+  it("has no value of Lua in a sum that was forged", function()
+    local lines = script [[
+      local saved, ffi = require "moontap.saved", require "ffi"
+      local q = moontap.quantiles()
+      q:add(1)
+      local body = q:save():match "\n(.*)$"
+      for _, high in ipairs { "\255\255", "\255\254", "\254\255", "\251\255" } do
+        local forged = saved.wrap("quantiles", 1, body:sub(1, 8) .. "\0\0\0\0\0\0" .. high .. body:sub(17))
+        print(type(assert(moontap.load(forged)):sum()))
+      end]]
+    assert.same({ "number", "number", "number", "number" }, lines)
+  end)
+
   it("is freed when nobody uses it, so that many can be made", function()
     local _, r = script [[
       local function kilobytes()

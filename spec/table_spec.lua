@@ -991,6 +991,25 @@ describe("moontap.table", function()
         return { on_stop = function() print(text .. #b) end }]]))
     end)
 
+    it("drain with a function that raises: the rest waits for the next drain, and holds nothing up", function()
+      assert.equal("1 told|3 told|2 told|0 true 2", output([[
+        local a = moontap.table { key = { { "k", "u8" } }, value = { n = "count" }, idle = 9 }
+        local b = moontap.table { key = { { "k", "u8" } }, value = { n = "count" }, idle = 9 }
+        local text, calls = "", 0
+        return { on_packet = function(p)
+          if calls > 0 then return end
+          a:get(1) a:get(3) a:get(2)
+          pcall(a.drain, a, function(k) calls = calls + 1 text = text .. k.k .. " told|" error "no" end)
+        end, on_stop = function()
+          a:drain(function(k) text = text .. k.k .. " told|" end)
+          b:get(7) b:get(8)
+          text = text .. #a
+          a:get(9)
+          pcall(a.drain, a, function() error "no" end)
+          print(text .. " " .. tostring(pcall(a.merge, a, b)) .. " " .. #a)
+        end }]]))
+    end)
+
     it("on_expire may use the table: look up, put in, remove, clear", function()
       make_random("in.pcap", 3000, 200, 2)
       assert.equal("ok", output(TEXT .. [[

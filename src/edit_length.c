@@ -100,18 +100,20 @@ static void store(struct mt_edit *e, const struct lengths *l)
 		mt_put16(mt_edit_data(e) + l->fields.list[i].at, (uint32_t)l->value[i]);
 }
 
-/* Bytes are put in or taken out at `off`: the new values. */
+/* Bytes are put in or taken out at `off`: the fields that change, all of which stand before it, and their new
+ * values. */
 static struct lengths changed(const struct mt_edit *e, uint32_t off, uint32_t added, uint32_t removed)
 {
-	struct lengths l = {.fields = find_fields(e)};
-	for (uint32_t i = 0; i < l.fields.n; i++) {
-		const struct length_field *f = &l.fields.list[i];
+	struct length_fields fields = find_fields(e);
+	struct lengths l = {.fields = {0}};
+	for (uint32_t i = 0; i < fields.n; i++) {
+		const struct length_field *f = &fields.list[i];
 		uint32_t value = get16(e->packet->data + f->at), end = f->start + value;
-		l.value[i] = value;
 		if (!value || off < f->body || off > end)
 			continue;
-		l.value[i] += added;
-		l.value[i] -= removed < end - off ? removed : end - off; /* the rest was padding */
+		uint32_t gone = removed < end - off ? removed : end - off; /* the rest was padding */
+		l.value[l.fields.n] = (int64_t)value + added - gone;
+		l.fields.list[l.fields.n++] = *f;
 	}
 	return l;
 }
@@ -185,7 +187,6 @@ int32_t mt_edit_insert(struct mt_edit *e, struct mt_decoded *decoded, double off
 	enum mt_edit_result r = check(&lengths);
 	if (r != MT_EDIT_DONE)
 		return r;
-	/* The fields stand before the place. */
 	r = insert(e, (uint32_t)off, bytes, len);
 	if (r != MT_EDIT_DONE)
 		return r;

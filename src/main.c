@@ -243,12 +243,22 @@ static void flush_patiently(FILE *file)
 	funlockfile(file);
 }
 
+/* The exit status once scripts were asked for results, in which they may have failed. */
+static int with_results(const struct program *p, int status)
+{
+	bool failed = mt_script_failed(p->script) || mt_hooks_any_lost(p->hooks);
+	return failed && (status == MT_STATUS_OK || status == MT_STATUS_SOURCE) ? MT_STATUS_SCRIPT : status;
+}
+
 /* hooks: NULL if there are none, or if the scripts may not be asked for results.  stuck: a script may hold
- * standard output. */
-static void print_object(struct program *p, struct mt_hooks *hooks, bool stuck, int status)
+ * standard output.  *status: as far as it was known without the results. */
+static void print_object(struct program *p, struct mt_hooks *hooks, bool stuck, int *status)
 {
 	FILE *out = mt_options_packets_on_stdout(&p->options) ? stderr : stdout;
-	json_t *o = mt_report_all(p->flow, p->ifaces, hooks ? mt_hooks_results(hooks) : NULL, status);
+	json_t *results = hooks ? mt_hooks_results(hooks) : NULL;
+	if (hooks)
+		*status = with_results(p, *status);
+	json_t *o = mt_report_all(p->flow, p->ifaces, results, *status);
 	if (p->options.profile)
 		json_object_set_new(o, "profile", mt_profile_json(&p->profile, hooks));
 	char *text = json_dumps(o, JSON_INDENT(2));
@@ -265,7 +275,7 @@ static void print_object(struct program *p, struct mt_hooks *hooks, bool stuck, 
 }
 
 /* Once: after a second interrupt two threads may come to it. */
-static void print_json(struct program *p, struct mt_hooks *hooks, bool stuck, int status)
+static void print_json(struct program *p, struct mt_hooks *hooks, bool stuck, int *status)
 {
 	pthread_mutex_lock(&p->printing);
 	if (!p->printed)
@@ -295,7 +305,7 @@ static _Noreturn void end_at_once(struct program *p)
 	mt_log_error("interrupted a second time: %s",
 	             finished ? "ended, the outputs are complete up to here" : "ended at once");
 	if (finished && p->options.json)
-		print_json(p, NULL, true, MT_STATUS_INTERRUPTED);
+		print_json(p, NULL, true, &(int){MT_STATUS_INTERRUPTED});
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
@@ -489,8 +499,8 @@ static int clean_up(struct program *p, int status)
 		_exit(status);
 	}
 	mt_hooks_free(p->hooks);
+	mt_script_free(p->script); /* finalizers of scripts may look at packets and segments still */
 	mt_flow_free(p->flow);
-	mt_script_free(p->script);
 	mt_run_free(p->run);
 	mt_ifaces_free(p->ifaces);
 	mt_options_clear(&p->options);
@@ -541,7 +551,7 @@ int main(int argc, char **argv)
 	if (mt_options_parse(&p.options, argc, argv, &err)) {
 		mt_log_error("%s", err.text);
 		if (p.options.json && p.options.source_failed)
-			print_json(&p, NULL, false, MT_STATUS_USAGE);
+			print_json(&p, NULL, false, &(int){MT_STATUS_USAGE});
 		mt_ifaces_free(p.ifaces);
 		return MT_STATUS_USAGE;
 	}
@@ -555,7 +565,7 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	int status = start_signal_thread(&p) ? MT_STATUS_USAGE : run(&p);
 	if (p.options.json && p.sources_tried)
-		print_json(&p, p.hooks, false, status);
+		print_json(&p, p.hooks, false, &status);
 	end_signal_thread(&p);
 	return clean_up(&p, status);
 }

@@ -254,6 +254,8 @@ static int open_library(struct mt_script *s, struct mt_err *err)
 {
 	lua_State *L = s->lua;
 	luaL_openlibs(L);
+	lua_getglobal(L, "tostring");
+	lua_setfield(L, LUA_REGISTRYINDEX, MT_LUA_TOSTRING);
 	if (!may_compile()) {
 		mt_log_warn("this process may not make memory executable: scripts run interpreted, slowly");
 		luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -602,12 +604,34 @@ bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 	return keep;
 }
 
+static int to_json(lua_State *L)
+{
+	*(json_t **)lua_touserdata(L, 2) = mt_lua_to_json(L, 1);
+	return 0;
+}
+
+/* Pop a value as JSON, which may raise: it takes memory of Lua's.  NULL: it did. */
+static json_t *pop_json(struct mt_script *s)
+{
+	json_t *value = NULL;
+	s->limit = SIZE_MAX;
+	lua_pushcfunction(s->lua, to_json);
+	lua_insert(s->lua, -2);
+	lua_pushlightuserdata(s->lua, &value);
+	if (lua_pcall(s->lua, 2, 0, 0)) {
+		const char *text = lua_tostring(s->lua, -1);
+		mt_log_error("scripts: a result can not be told: %s", text ? text : "error");
+		s->failed = true;
+		lua_pop(s->lua, 1);
+	}
+	return value;
+}
+
 json_t *mt_script_results(struct mt_script *s)
 {
 	if (!push_function(s, "results") || !call(s, 0, 1))
 		return json_object();
-	json_t *results = mt_lua_to_json(s->lua, -1);
-	lua_pop(s->lua, 1);
+	json_t *results = pop_json(s);
 	if (!json_is_object(results)) {
 		json_decref(results);
 		results = json_object();
@@ -622,9 +646,7 @@ json_t *mt_script_profile(struct mt_script *s, double hook_seconds)
 	lua_pushnumber(s->lua, hook_seconds);
 	if (!call(s, 1, 1))
 		return NULL;
-	json_t *profile = mt_lua_to_json(s->lua, -1);
-	lua_pop(s->lua, 1);
-	return profile;
+	return pop_json(s);
 }
 
 /* --- what others ask --------------------------------------------------------------------- */

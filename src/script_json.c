@@ -50,7 +50,25 @@ void mt_lua_push_json(lua_State *L, const json_t *value)
 	}
 }
 
-static json_t *convert(lua_State *L, int index, int depth);
+/* A table that is being converted, and those around it. */
+struct level {
+	const struct level *around;
+	const void *table;
+	int depth;
+};
+
+static json_t *convert(lua_State *L, int index, const struct level *around);
+
+/* May the table at index be converted within these?  Not if it is one of them: it would never end. */
+static bool may_descend(lua_State *L, int index, const struct level *around)
+{
+	if ((around && around->depth >= MAX_DEPTH) || !lua_checkstack(L, 6))
+		return false;
+	for (const struct level *l = around; l; l = l->around)
+		if (l->table == lua_topointer(L, index))
+			return false;
+	return true;
+}
 
 static json_t *number(lua_Number n)
 {
@@ -108,15 +126,16 @@ static bool is_array(lua_State *L, int index, size_t n)
 	return keys == n && (n > 0 || is_list(L, index));
 }
 
-static json_t *table(lua_State *L, int index, int depth)
+static json_t *table(lua_State *L, int index, const struct level *around)
 {
+	struct level level = {around, lua_topointer(L, index), around ? around->depth + 1 : 1};
 	size_t n = lua_objlen(L, index);
 	bool array = is_array(L, index, n);
 	json_t *result = array ? json_array() : json_object();
 	if (array) {
 		for (size_t i = 1; i <= n; i++) {
 			lua_rawgeti(L, index, (int)i);
-			json_array_append_new(result, convert(L, -1, depth + 1));
+			json_array_append_new(result, convert(L, -1, &level));
 			lua_pop(L, 1);
 		}
 		return result;
@@ -128,7 +147,7 @@ static json_t *table(lua_State *L, int index, int depth)
 		const char *text = lua_tolstring(L, -1, &len);
 		json_t *key = text ? string(text, len) : json_string(luaL_typename(L, -1));
 		json_object_set_new(result, json_is_string(key) ? json_string_value(key) : "?",
-		                    convert(L, -2, depth + 1));
+		                    convert(L, -2, &level));
 		json_decref(key);
 		lua_pop(L, 2);
 	}
@@ -148,7 +167,7 @@ static json_t *big_number(const char *text, size_t len)
 	return errno ? json_stringn(text, (size_t)(end - text)) : json_integer(n); /* jansson's are signed */
 }
 
-static json_t *convert(lua_State *L, int index, int depth)
+static json_t *convert(lua_State *L, int index, const struct level *around)
 {
 	if (index < 0)
 		index = lua_gettop(L) + 1 + index;
@@ -163,13 +182,11 @@ static json_t *convert(lua_State *L, int index, int depth)
 		return string(text, len);
 	}
 	case LUA_TTABLE:
-		if (depth >= MAX_DEPTH || !lua_checkstack(L, 6))
-			return json_null();
-		return table(L, index, depth);
+		return may_descend(L, index, around) ? table(L, index, around) : json_null();
 	case LUA_TNIL:
 		return json_null();
 	default: { /* cdata (64-bit numbers, addresses), userdata, functions: their text */
-		lua_getglobal(L, "tostring");
+		lua_getfield(L, LUA_REGISTRYINDEX, MT_LUA_TOSTRING);
 		lua_pushvalue(L, index);
 		size_t len = 0;
 		const char *text = lua_pcall(L, 1, 1, 0) ? NULL : lua_tolstring(L, -1, &len);
@@ -184,13 +201,13 @@ static json_t *convert(lua_State *L, int index, int depth)
 
 json_t *mt_lua_to_json(lua_State *L, int index)
 {
-	return convert(L, index, 0);
+	return convert(L, index, NULL);
 }
 
 int mt_lua_json_encode(lua_State *L)
 {
 	luaL_checkany(L, 1);
-	json_t *value = convert(L, 1, 0);
+	json_t *value = convert(L, 1, NULL);
 	char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 	json_decref(value);
 	lua_pushstring(L, text ? text : "null");

@@ -322,6 +322,7 @@ static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err 
 		s->failed = true;
 	if (w.len)
 		s->first = false;
+	s->header = 0; /* it was in that block */
 	s->codec_holds = s->codec && step == MT_CODEC_RUN && (w.len || s->codec_holds);
 	s->block.used = 0;
 	return rc;

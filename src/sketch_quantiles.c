@@ -247,7 +247,7 @@ static bool restore_into(struct quantiles *q, const struct saved_head *head, str
 	q->zero = head->zero;
 	memcpy(q->infinite, head->infinite, sizeof q->infinite);
 	q->view.count += head->zero + head->infinite[0] + head->infinite[1];
-	q->view.sum = head->sum;
+	q->view.sum = isnan(head->sum) ? copysign(NAN, head->sum) : head->sum; /* LuaJIT keeps more in NaNs */
 	q->view.min = head->min;
 	q->view.max = head->max;
 	bool empty = q->view.count == 0;

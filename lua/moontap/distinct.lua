@@ -53,6 +53,7 @@ local methods = {}
 -- @treturn boolean false: the packet has no such key (no IP; for ports: none captured)
 -- @raise if there is no key
 function methods.add(d, key)
+  if not istype(class, d) then sketch.not_self("distinct", "add", d) end
   local c = d._c
   if istype(handle_t, key) then
     if key._generation ~= state.generation then stale() end

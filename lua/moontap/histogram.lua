@@ -30,6 +30,7 @@ local M = {}
 
 assert(C.mt_histogram_add) -- a trace must find it looked up
 
+local istype = ffi.istype
 local raise, found, weight_of = sketch.raise, sketch.found, sketch.weight
 local MOST_BUCKETS = C.MT_HISTOGRAM_MOST_BUCKETS
 local WHAT = "moontap.histogram"
@@ -47,6 +48,7 @@ end
 -- @tparam[opt=1] number weight how many times, 0 to 2^53
 -- @raise if x is no number
 function methods.add(h, x, weight)
+  if not istype(class, h) then sketch.not_self("histogram", "add", h) end
   if type(x) ~= "number" or x ~= x then
     no_number(x)
   end

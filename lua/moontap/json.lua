@@ -15,7 +15,7 @@ local encode, decode
 -- A table with the keys 1 to n and no others is an array, any other an object, whose keys are texts; an empty one is
 -- an object unless `moontap.list()` made it. 64-bit integers
 -- are numbers with all their digits; addresses and other objects are their text; strings that are no UTF-8 are hex;
--- NaN, infinity and what is deeper than 32 tables are null.
+-- NaN, infinity, a table within itself and what is deeper than 32 tables are null.
 -- @tparam any value
 -- @treturn string
 function M.encode(value)

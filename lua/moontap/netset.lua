@@ -84,6 +84,11 @@ local function to_address(set, what, value)
   return a
 end
 
+local function not_self(name, value)
+  raise("netset:%s: expected a netset before the colon, found %s", name,
+    value == nil and "nothing" or type(value) == "cdata" and "something else" or "a " .. type(value))
+end
+
 local methods = {}
 
 --- The value of the longest prefix that matches.
@@ -93,6 +98,7 @@ local methods = {}
 --   nil if no network matches or there is no address
 -- @raise if it is no address
 function methods.lookup(set, a)
+  if not istype(set_t, set) then not_self("lookup", set) end
   if not istype(address_t, a) then
     a = to_address(set, "lookup", a)
     if a == nil then
@@ -116,6 +122,7 @@ end
 -- @treturn boolean
 -- @raise if it is no address
 function methods.contains(set, a)
+  if not istype(set_t, set) then not_self("contains", set) end
   if not istype(address_t, a) then
     a = to_address(set, "contains", a)
     if a == nil then
@@ -131,6 +138,7 @@ end
 -- @treturn ?net nil if none matches or there is no address
 -- @raise if it is no address
 function methods.match(set, a)
+  if not istype(set_t, set) then not_self("match", set) end
   if not istype(address_t, a) then
     a = to_address(set, "match", a)
     if a == nil then
@@ -148,6 +156,7 @@ end
 -- @function netset:pairs
 -- @treturn function
 function methods.pairs(set)
+  if not istype(set_t, set) then not_self("pairs", set) end
   local i = 0
   return function()
     if i == set._set.count then
@@ -166,6 +175,7 @@ end
 -- @function netset:memory
 -- @treturn integer
 function methods.memory(set)
+  if not istype(set_t, set) then not_self("memory", set) end
   return set._set.bytes
 end
 

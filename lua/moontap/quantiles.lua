@@ -24,6 +24,7 @@
 -- sketch would have given.
 -- @module moontap.quantiles
 
+local ffi = require "ffi"
 local C = require "moontap.abi"
 local sketch = require "moontap.sketch"
 
@@ -31,6 +32,7 @@ local M = {}
 
 assert(C.mt_quantiles_add) -- a trace must find it looked up
 
+local istype = ffi.istype
 local raise, found, weight_of = sketch.raise, sketch.found, sketch.weight
 local LEAST_ERROR, MOST_ERROR = 1e-4, 0.5
 local class -- below
@@ -47,6 +49,7 @@ end
 -- @tparam[opt=1] number weight how many times, 0 to 2^53
 -- @raise if x is no number, or there is no memory for its bin
 function methods.add(q, x, weight)
+  if not istype(class, q) then sketch.not_self("quantiles", "add", q) end
   if type(x) ~= "number" or x ~= x then
     no_number(x)
   end

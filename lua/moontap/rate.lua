@@ -55,6 +55,7 @@ end
 -- @tparam[opt=1] number packets
 -- @raise if there is no time, or a number is not from 0 to 2^53
 function methods.add(r, what, bytes, packets)
+  if not istype(class, r) then sketch.not_self("rate", "add", r) end
   local c = r._c
   if bytes ~= nil then
     bytes = weight_of("rate:add", bytes)

@@ -71,6 +71,16 @@ local function at_script(text)
   return line .. what
 end
 
+local function message_of(why)
+  return type(why) == "table" and why.message and tostring(why.message)
+end
+
+-- What was raised as text; it may be an object whose metamethods fail.
+local function text_of(why)
+  local ok, text = pcall(tostring, why)
+  return ok and text or ("a %s that can not be shown: %s"):format(type(why), tostring(text))
+end
+
 local function on_raise(why)
   if why == EXIT then
     return EXIT
@@ -79,10 +89,11 @@ local function on_raise(why)
     why = why:gsub("^moontap%.loop:%d+: ", "") -- a compiled hook came back to the loop before it was caught
     return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
   end
-  if type(why) == "table" and why.message then
-    return { message = tostring(why.message), traceback = "" }
+  local ok, message = pcall(message_of, why)
+  if ok and message then
+    return { message = message, traceback = "" }
   end
-  return { message = at_script(tostring(why)), traceback = loader.trim_traceback(debug.traceback("", 2)) }
+  return { message = at_script(text_of(why)), traceback = loader.trim_traceback(debug.traceback("", 2)) }
 end
 
 local function place_of_packet(what)
@@ -120,9 +131,12 @@ local rebuild
 
 -- What xpcall gave back: running out of memory comes as a bare string, past the handler.  To deal
 -- with it takes some memory too: up to as much again, since LuaJIT may double a table in one piece.
+-- The handler's own errors are strings too: without room on the stack for it, say.
 local function as_error(why)
   if type(why) ~= "string" then
     return why -- a table from on_raise, or EXIT
+  elseif not why:find(OUT_OF_MEMORY) then
+    return { message = why, traceback = "" }
   end
   st.slack = settings.memory
   return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }

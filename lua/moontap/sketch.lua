@@ -151,13 +151,33 @@ function M.own(what, class, c, free)
   return object
 end
 
+--- Refuse what is no such object where a method was called with a dot, or with another object.
+-- @tparam string kind `topk`
+-- @tparam string name of the method
+-- @param value what it was called with
+-- @raise always
+function M.not_self(kind, name, value)
+  raise("%s:%s: expected a %s before the colon, found %s", kind, name, kind, M.found(value))
+end
+
 --- Make the type of a sketch.
 -- @tparam string kind `topk`
 -- @tparam string struct `struct mt_topk`
--- @tparam table methods
+-- @tparam table methods add must check itself what it is called with; the others are not called per packet
 -- @tparam[opt] table more metamethods
 -- @treturn ctype
 function M.class(kind, struct, methods, more)
+  local class = ffi.typeof(("struct { %s *_c; }"):format(struct))
+  for name, method in pairs(methods) do
+    if name ~= "add" then
+      methods[name] = function(t, ...)
+        if not ffi.istype(class, t) then
+          M.not_self(kind, name, t)
+        end
+        return method(t, ...)
+      end
+    end
+  end
   setmetatable(methods, { __index = function(_, name)
     raise("a %s has no method '%s'%s; it has %s", kind, tostring(name), suggest.suffix(tostring(name), methods),
       suggest.list(methods))
@@ -167,7 +187,7 @@ function M.class(kind, struct, methods, more)
   meta.__newindex = function(_, name)
     raise("'%s' of a %s can not be set", tostring(name), kind)
   end
-  return ffi.metatype(ffi.typeof(("struct { %s *_c; }"):format(struct)), meta)
+  return ffi.metatype(class, meta)
 end
 
 -- --- merge and saved state ----------------------------------------------------------------------

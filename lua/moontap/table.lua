@@ -338,8 +338,18 @@ local function class_and_methods(key, fields, ages)
     return require("moontap.table_saved").save(class, t, options_of[address_of(t._table)])
   end
 
-  local get = class.get
-  class.table_t = ffi.metatype(ffi.typeof "struct { struct mt_table *_table; }", {
+  local get, table_t = class.get, class.table_t
+  for name, method in pairs(methods) do
+    if method ~= class.get and method ~= class.find then -- those check it themselves
+      methods[name] = function(t, ...)
+        if not ffi.istype(table_t, t) then
+          classes.not_self(t)
+        end
+        return method(t, ...)
+      end
+    end
+  end
+  ffi.metatype(table_t, {
     __index = function(t, name)
       if type(name) ~= "string" then
         return (get(t, name))

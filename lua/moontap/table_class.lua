@@ -38,6 +38,14 @@ local function gone()
   raise "this value is gone: its entry was removed from the table"
 end
 
+--- Refuse what is no table of the class where a method was called with a dot, or with another table.
+-- @param value what it was called with
+-- @raise always
+function M.not_self(value)
+  local what = type(value) == "cdata" and "something else" or value == nil and "nothing" or "a " .. type(value)
+  raise("a method of a table: expected the table before the colon, found %s", what)
+end
+
 local function load_text(text, ...)
   return assert(loadstring(text, "=moontap.table"))(...)
 end
@@ -180,8 +188,9 @@ end
 -- The note of a packet is right while the entry has the generation that was noted, and until p:truncate or p:edit
 -- (flag 128) changes the packet; C knows what to do then.
 local LOOKUP = [[
-local state, C, istype, cast, band, handle_t, entry_ptr, value_t, stale, other, expire, report = ...
+local state, C, istype, cast, band, handle_t, entry_ptr, value_t, stale, other, expire, report, table_t, not_self = ...
 return function(t, a1 MORE)
+  if not istype(table_t, t) then not_self(t) end
   if not istype(handle_t, a1) then return (other(t, ADD, a1 MORE)) end
   if a1._generation ~= state.generation then stale() end
   local c, batch = t._table, state.batch
@@ -207,8 +216,9 @@ end]]
 
 -- A lookup by anything but a packet in its hook: a key, a copy of a packet, or the parts of a key.
 local OTHER = [[
-local state, C, istype, cast, key_t, entry_ptr, value_t, scratch, fill, copied, settle, report = ...
+local state, C, istype, cast, key_t, entry_ptr, value_t, scratch, fill, copied, settle, report, table_t, not_self = ...
 return function(t, add, a1 MORE)
+  if not istype(table_t, t) then not_self(t) end
   local c, e = t._table, nil
   SETTLE
   if istype(key_t, a1) then
@@ -271,6 +281,9 @@ function M.listener(c)
   return listeners[address_of(c)]
 end
 
+-- Told about entries that t:drain(f) has ended and f, which raised, was not told of, where there is no on_expire.
+local function nobody() end
+
 -- The functions of a class that end entries and tell about it.
 local function add_endings(class)
   local key_t, value_t, entry_ptr = class.key_t, class.value_t, class.entry_ptr
@@ -302,7 +315,7 @@ local function add_endings(class)
   class.tell = tell
 
   function class.report(t)
-    tell(t._table, listeners[address_of(t._table)])
+    tell(t._table, listeners[address_of(t._table)] or nobody)
   end
 
   function class.expire(t, now_ns)
@@ -330,14 +343,15 @@ end
 local function add_lookups(class)
   local key = class.key
   local other = load_text(write(OTHER, key, class.ages), state, C, istype, cast, class.key_t, class.entry_ptr,
-    class.value_t, class.scratch, class.fill, table_key.copied, class.settle, class.report)
+    class.value_t, class.scratch, class.fill, table_key.copied, class.settle, class.report, class.table_t, M.not_self)
   local function lookup(add)
     if key.id == "MT_TABLE_PARTS" then
       local text = write("local other = ... return function(t, a1 MORE) return (other(t, ADD, a1 MORE)) end", key, {})
       return load_text(text:gsub("ADD", add), other)
     end
     return load_text(write(LOOKUP, key, class.ages):gsub("ADD", add), state, C, istype, cast, bit.band,
-      packet.handle, class.entry_ptr, class.value_t, stale, other, class.expire, class.report)
+      packet.handle, class.entry_ptr, class.value_t, stale, other, class.expire, class.report, class.table_t,
+      M.not_self)
   end
   class.get, class.find = lookup(1), lookup(0)
 end
@@ -350,6 +364,7 @@ local function new_class(key, fields, ages)
     key = key, fields = fields, ages = ages, entry_t = entry_t, entry_ptr = ffi.typeof("$ *", entry_t),
     key_bytes = ffi.offsetof(entry_t, ages.timed and "age" or "value") - 8, idle = {}, readers = {},
     key_struct = key_struct, value_struct = value_struct, scratch = ffi.new(key_struct),
+    table_t = ffi.typeof "struct { struct mt_table *_table; }", -- its metatype is set by moontap.table
   }
   class.value_t = value_type(entry_t, fields, ages.timed)
   class.key_t = table_key.type(key)

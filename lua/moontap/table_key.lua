@@ -78,15 +78,26 @@ local function has_packet(value)
   return value._packet ~= nil and value._decoded ~= nil
 end
 
---- The value itself if it is what p:copy() gave.
+-- A field that every packet has; of one that is gone it raises.
+local function caplen(p)
+  return p.caplen
+end
+
+--- The value itself if it is what p:copy() or p:edit() gave.
 -- @param value anything
 -- @treturn ?packet nil: it is something else
+-- @raise if it is an edit that ended with its hook
 function M.copied(value)
-  if type(value) == "cdata" and not ffi.istype(address_t, value) then
-    local ok, yes = pcall(has_packet, value)
-    return ok and yes and value or nil
+  if type(value) ~= "cdata" or ffi.istype(address_t, value) then
+    return nil
   end
-  return nil
+  local ok, yes = pcall(has_packet, value)
+  if not (ok and yes) then
+    return nil
+  elseif not pcall(caplen, value) then
+    raise "this packet is gone: a packet ends with its hook, keep it with p:copy()"
+  end
+  return value
 end
 
 return M

@@ -51,6 +51,7 @@ local methods = {}
 -- @treturn boolean false: the packet has no such key (no IP; for ports: none captured), nothing was counted
 -- @raise if there is no key, or the weight is none
 function methods.add(t, key, weight)
+  if not istype(class, t) then sketch.not_self("topk", "add", t) end
   local c = t._c
   weight = weight_of("topk:add", weight)
   if istype(handle_t, key) then
