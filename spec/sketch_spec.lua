@@ -366,6 +366,7 @@ describe("topk", function()
       { "moontap.topk { k = 10, counters = 9 }", "counters: expected a number from 10" },
       { "moontap.topk { counters = '9' }", "counters", "found a string" },
       { "moontap.topk { key_bytes = 0 / 0 }", "key_bytes" },
+      { "moontap.topk { counters = 2 ^ 20, key_bytes = 4096 }", "keys of key_bytes = 4096 take more than 512 MB" },
       { "moontap.topk 'src'", "expected a table of options, found a string" },
       { "moontap.topk():ad(1)", "a topk has no method 'ad'", "did you mean 'add'" },
       { "local top = moontap.topk() top.k = 3", "'k' of a topk can not be set" },

@@ -453,6 +453,7 @@ MT_EXPORT uint32_t mt_filter_program(struct mt_filter *filter, uint16_t linktype
 enum mt_sketch_limit {
 	MT_TOPK_MOST_COUNTERS = 1 << 20,
 	MT_TOPK_MOST_KEY_BYTES = 4096,
+	MT_TOPK_MOST_BYTES = 1 << 29, /* counters times what one takes, key included */
 	MT_DISTINCT_LEAST_PRECISION = 4,
 	MT_DISTINCT_MOST_PRECISION = 18,
 	MT_HISTOGRAM_MOST_BUCKETS = 100000,

@@ -456,6 +456,10 @@ struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes
 	if (kind == MT_TABLE_PARTS && key_bytes > room)
 		room = key_bytes;
 	t->stride = (sizeof(struct entry) + room + 7) / 8 * 8;
+	if (counters > MT_TOPK_MOST_BYTES / t->stride) {
+		free(t);
+		return NULL;
+	}
 	size_t items = 4;
 	while (items < 2 * (size_t)counters)
 		items *= 2;

@@ -17,7 +17,8 @@
 -- numbers up to 2^53.
 --
 -- **Memory** is taken at once, for each counter about 60 bytes and the key: 8 to 40 bytes for those of packets,
--- `key_bytes` for those by value. The default of 1,000 counters takes 85 KB with `key = "src"`, 320 KB by value.
+-- `key_bytes` for those by value. The default of 1,000 counters takes 85 KB with `key = "src"`, 320 KB by value; more
+-- than 512 MB is refused.
 -- Keys are hashed with a random seed that no result depends on.
 --
 -- The method is SpaceSaving (Metwally, Agrawal, El Abbadi 2005); merges are those of Agarwal et al. (2012).
@@ -26,6 +27,7 @@
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local format = require "moontap.format"
+local misuse = require "moontap.misuse"
 local packet = require "moontap.packet"
 local sketch = require "moontap.sketch"
 local sketch_key = require "moontap.sketch_key"
@@ -40,6 +42,7 @@ local istype, handle_t, state = ffi.istype, packet.handle, sketch.state
 local put, scratch, weight_of, stale = sketch_key.put, sketch_key.scratch, sketch.weight, sketch.stale
 local PARTS = C.MT_TABLE_PARTS
 local LEAST_COUNTERS = 1000
+local ENTRY_BYTES = 40 -- what stands beside a key, rounded up
 local class -- below
 
 local methods = {}
@@ -189,6 +192,10 @@ function M.new(options)
   local counters = sketch.whole("moontap.topk: counters", options.counters, math.min(most,
     math.max(LEAST_COUNTERS, 8 * k)), k, most)
   local key_bytes = sketch.whole("moontap.topk: key_bytes", options.key_bytes, 256, 1, C.MT_TOPK_MOST_KEY_BYTES)
+  if not options.key and counters * (key_bytes + ENTRY_BYTES) > C.MT_TOPK_MOST_BYTES then
+    misuse.raise("moontap.topk: counters = %d keys of key_bytes = %d take more than %d MB", counters, key_bytes,
+      C.MT_TOPK_MOST_BYTES / 2 ^ 20)
+  end
   local c = C.mt_topk_new(kind, counters, key_bytes, k)
   return sketch.own("moontap.topk", class, c, C.mt_topk_free)
 end
