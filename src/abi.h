@@ -26,6 +26,7 @@ enum {
 enum mt_verdict {
 	MT_VERDICT_DEFAULT = 0,       /* to the default output */
 	MT_VERDICT_LAST_OUTPUT = 249, /* the highest index of a named output */
+	MT_VERDICT_LATE = 250,        /* came too late, with --late=drop: counted as dropped */
 	MT_VERDICT_OUTSIDE = 251,     /* not between --from and --to: not there at all */
 	MT_VERDICT_UNWRITABLE = 252,  /* kept, but its output could not take it: counted as dropped */
 	MT_VERDICT_FILTERED = 253,    /* rejected by -F or filter=: only the clock sees it */

@@ -6,7 +6,10 @@
  * moves on to its next chunk, the old one is stamped with the number of the batch being
  * filled; it may be reused once that batch is released.  No reference counts per packet.
  * One budget (24 MiB for files, --buffer-size live) covers all chunks of a run.
- * Used by the reading thread only, but for mt_chunks_release and mt_chunks_hold.
+ *
+ * A ring belongs to one thread, the one that reads its source.  Live sources have threads of
+ * their own, which take chunks with mt_chunk_take; the merging thread gives them back.  The pool
+ * itself may be used by any thread.
  */
 #ifndef MT_CHUNK_H
 #define MT_CHUNK_H
@@ -19,6 +22,7 @@ struct mt_chunk {
 	uint64_t stamp;        /* last batch that may point into it; 0: none */
 	size_t size;           /* bytes at data, MT_DATA_SLACK behind them not counted */
 	uint8_t *data;
+	struct mt_chunk_share *share; /* whose it is; NULL: a ring's */
 };
 
 struct mt_chunks; /* the pool of a run */
@@ -37,6 +41,25 @@ void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq);
  * time.  At most the chunks of one batch are kept from the budget that way. */
 void mt_chunks_hold(struct mt_chunks *pool, uint64_t batch_seq);
 uint64_t mt_chunks_released(const struct mt_chunks *pool);
+
+/* What one live source has of the budget: embed, zero to initialise.  It lives as long as the pool's chunks. */
+struct mt_chunk_share {
+	size_t used;     /* bytes of the chunks it has taken, until they are free again */
+	size_t promised; /* bytes that it may always have, whatever others take */
+};
+
+/* Promise bytes of the budget to a share; what is promised and not yet used is nobody else's. */
+void mt_chunks_promise(struct mt_chunks *pool, struct mt_chunk_share *share, size_t bytes);
+/* A chunk of at least min_bytes (0: the usual size) on account of the share.  NULL: the budget is spent, or
+ * memory is; it is worth another try when mt_chunks_released has changed.  Any thread. */
+struct mt_chunk *mt_chunk_take(struct mt_chunks *pool, struct mt_chunk_share *share, size_t min_bytes);
+/* The batch being filled is the last that points into it, and `first` was the first: it is free when they are
+ * released.  first 0: none does, it is free at once. */
+void mt_chunk_give(struct mt_chunks *pool, struct mt_chunk *c, uint64_t first);
+/* The share ends: chunks of it that are still in flight are nobody's. */
+void mt_chunks_disown(struct mt_chunks *pool, struct mt_chunk_share *share);
+/* The batch being filled; merging thread. */
+uint64_t mt_chunks_batch(const struct mt_chunks *pool);
 
 /* The chunks of one source: embed, zero to initialise. */
 struct mt_chunk_ring {

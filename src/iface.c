@@ -7,6 +7,7 @@
  */
 #include "iface.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct mt_ifaces {
 	struct entry *entry_slots[SLOTS];
 	struct group *group_slots[SLOTS];
 	_Atomic uint32_t n_entries, n_groups;
+	pthread_mutex_t lock; /* of mt_ifaces_add */
 };
 
 static uint32_t hash_text(uint32_t h, const char *text)
@@ -47,7 +49,10 @@ static bool same_text(const char *a, const char *b)
 
 struct mt_ifaces *mt_ifaces_new(void)
 {
-	return calloc(1, sizeof(struct mt_ifaces));
+	struct mt_ifaces *t = calloc(1, sizeof *t);
+	if (t)
+		pthread_mutex_init(&t->lock, NULL);
+	return t;
 }
 
 void mt_ifaces_free(struct mt_ifaces *t)
@@ -65,6 +70,7 @@ void mt_ifaces_free(struct mt_ifaces *t)
 		free(t->entries[b]);
 		free(t->groups[b]);
 	}
+	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
@@ -124,8 +130,8 @@ static struct entry *add_entry(struct mt_ifaces *t, const char *name, const char
 	return e;
 }
 
-struct mt_iface *mt_ifaces_add(struct mt_ifaces *t, uint32_t group, uint32_t number, uint16_t linktype,
-                               uint32_t snaplen, const char *name, const char *description)
+static struct mt_iface *find_or_add(struct mt_ifaces *t, uint32_t group, uint32_t number, uint16_t linktype,
+                                    uint32_t snaplen, const char *name, const char *description)
 {
 	struct entry **slot = find_slot(t, group, number, linktype, name);
 	for (struct entry *e = *slot; e; e = e->chain)
@@ -145,6 +151,15 @@ struct mt_iface *mt_ifaces_add(struct mt_ifaces *t, uint32_t group, uint32_t num
 	*slot = e;
 	t->n_entries++;
 	return &e->iface;
+}
+
+struct mt_iface *mt_ifaces_add(struct mt_ifaces *t, uint32_t group, uint32_t number, uint16_t linktype,
+                               uint32_t snaplen, const char *name, const char *description)
+{
+	pthread_mutex_lock(&t->lock);
+	struct mt_iface *iface = find_or_add(t, group, number, linktype, snaplen, name, description);
+	pthread_mutex_unlock(&t->lock);
+	return iface;
 }
 
 struct mt_iface *mt_ifaces_get(const struct mt_ifaces *t, uint32_t id)

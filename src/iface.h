@@ -4,7 +4,7 @@
  *
  * A plain capture file or a live device has one, a pcapng file one for each interface
  * description, an ERF file one for each port seen.  mt_packet.iface is an index into this
- * table.  The reading thread adds entries, all others only read those whose index they
+ * table.  Whoever reads a source adds entries, all others only read those whose index they
  * got with a packet: entries never move and are complete before the packet is handed on.
  *
  * A group is what statistics, p.source and interface blocks call "the source": one source,

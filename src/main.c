@@ -121,7 +121,7 @@ static int settle_output(struct program *p, struct mt_output_config *c)
 {
 	struct mt_link_summary links = mt_run_links(p->run);
 	if (c->format == MT_FORMAT_AUTO)
-		c->format = links.n > 1 ? MT_FORMAT_PCAPNG : MT_FORMAT_PCAP;
+		c->format = links.n > 1 || p->options.live_interfaces > 1 ? MT_FORMAT_PCAPNG : MT_FORMAT_PCAP;
 	if (c->format == MT_FORMAT_PCAP && links.n > 1)
 		return refuse_mixed(c, &links);
 	if (!p->options.as_mtracecap) {

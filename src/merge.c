@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feed.h"
+#include "lag.h"
 #include "log.h"
 #include "profile.h"
+#include "units.h"
+#include "wake.h"
 
 /* A key orders a packet: its time, then the slot of its source.  Slots are given in source
  * order, so equal times come out in the order of the command line. */
@@ -24,8 +28,20 @@ typedef unsigned __int128 wide_key; /* ts with its sign flipped << 32 | slot */
 
 enum {
 	BATCH_BYTES = 384 * 1024, /* hand a batch on while its packets are still in the cache */
-	LIVE_POLL = 256
-}; /* look at quiet live sources once in so many packets */
+	LIVE_POLL = 256, /* look at quiet live sources and at the clock once in so many packets */
+	GRAIN_MS = 2     /* sleep at least so long for packets that wait for the window */
+};
+
+#define CLOCK_JUMP_NS INT64_C(60000000000) /* ahead of the wall clock: such a time makes nothing late */
+
+/* Why packets stopped moving into the batch. */
+enum play {
+	PLAY_BATCH_FULL,
+	PLAY_USED_UP, /* the run of a slot */
+	PLAY_PARKED,  /* a parked source's time has come */
+	PLAY_NOTHING, /* no slot has a packet */
+	PLAY_HELD     /* live: the next one waits for quiet sources */
+};
 
 struct mt_merge {
 	struct mt_chunks *chunks;
@@ -46,6 +62,14 @@ struct mt_merge {
 	narrow_key *narrow; /* [0] winner, [1..leaves-1] losers */
 	wide_key *wide_nodes;
 	wide_key *scratch; /* winners of the pairs while a tree is built */
+
+	bool any_live;
+	struct mt_merge_live live;
+	int64_t watermark_ns;  /* earliest watermark of the quiet live sources */
+	int64_t expired_ms;    /* what arrived up to then has waited for the window */
+	int64_t wall_limit_ns; /* what is later than that is a clock that jumped */
+	int64_t released_ns;   /* latest time that has left */
+	int64_t held_until_ms; /* the next packet is held until then; 0: none is */
 
 	struct mt_stage_clock *clock; /* --profile; or NULL */
 	bool failed;
@@ -263,6 +287,7 @@ static enum mt_read fill_pending(struct mt_merge *m, uint64_t *wait_batch)
 	bool changed = false;
 	enum mt_read result = MT_OK;
 	m->n_quiet = 0;
+	m->watermark_ns = INT64_MAX;
 	for (unsigned i = 0; i < m->n_slots && m->n_pending; i++) {
 		if (!m->pending[i])
 			continue;
@@ -270,14 +295,22 @@ static enum mt_read fill_pending(struct mt_merge *m, uint64_t *wait_batch)
 		changed |= r == MT_OK || r == MT_END;
 		if (r == MT_FULL)
 			result = MT_FULL;
-		if (r == MT_WAIT && m->slots[i]->spec.live)
-			m->n_quiet++; /* a quiet live source holds nothing up */
-		else if (r == MT_WAIT && result == MT_OK)
+		if (r == MT_WAIT && m->slots[i]->spec.live) {
+			m->n_quiet++; /* it holds nothing up for longer than the window */
+			if (m->slots[i]->shown_ns < m->watermark_ns)
+				m->watermark_ns = m->slots[i]->shown_ns;
+		} else if (r == MT_WAIT && result == MT_OK)
 			result = MT_WAIT;
 	}
 	if (changed)
 		build_tree(m);
 	return result;
+}
+
+static void look_at_clock(struct mt_merge *m)
+{
+	m->expired_ms = mt_monotonic_ms() - m->live.window_ms;
+	m->wall_limit_ns = mt_wall_ns() + CLOCK_JUMP_NS;
 }
 
 /* --- construction ---------------------------------------------------------------------- */
@@ -367,6 +400,16 @@ void mt_merge_free(struct mt_merge *m)
 	free(m);
 }
 
+void mt_merge_set_live(struct mt_merge *m, const struct mt_merge_live *live)
+{
+	m->live = *live;
+	m->any_live = true;
+	m->wide = true;
+	m->released_ns = INT64_MIN;
+	m->watermark_ns = INT64_MAX;
+	build_tree(m);
+}
+
 void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock)
 {
 	m->clock = clock;
@@ -374,11 +417,10 @@ void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock)
 
 /* --- the loop -------------------------------------------------------------------------- */
 
-/* Move packets of the winners into the batch until it is full, a run is used up (its slot
- * in *slot: MT_WAIT), or a parked source's time has come (MT_FULL).  Inlined twice, with
- * `wide` known, so that each copy has one kind of key. */
-static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *m, struct mt_batch *b,
-                                                               unsigned *slot, bool wide)
+/* Move packets of the winners into the batch, until it is full or something has to be done first; the slot
+ * whose run is used up in *slot.  Inlined twice, with `wide` known, so that each copy has one kind of key. */
+static inline __attribute__((always_inline)) enum play play(struct mt_merge *m, struct mt_batch *b,
+                                                            unsigned *slot, bool wide)
 {
 	int64_t parked_ns = m->next_parked < m->n_parked ? m->parked_ns[m->next_parked] : INT64_MAX;
 	bool any_parked = m->next_parked < m->n_parked;
@@ -387,25 +429,25 @@ static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *
 	narrow_key *narrow = m->narrow;
 	wide_key *nodes = m->wide_nodes;
 	unsigned leaves = m->leaves;
-	enum mt_read r = MT_OK;
+	enum play r = PLAY_BATCH_FULL;
 
 	while (out < end && bytes < BATCH_BYTES) {
 		if (wide ? nodes[0] >= WIDE_END : narrow[0] >= NARROW_END) {
-			r = any_parked ? MT_FULL : MT_END;
+			r = any_parked ? PLAY_PARKED : PLAY_NOTHING;
 			break;
 		}
 		unsigned w = wide ? (unsigned)(nodes[0] & WIDE_SLOT) : (unsigned)(narrow[0] & 0xff);
 		struct mt_source *s = m->slots[w];
 		const struct mt_packet *p = &s->run[s->run_pos];
 		if (any_parked && parked_ns <= p->ts_ns) {
-			r = MT_FULL;
+			r = PLAY_PARKED;
 			break;
 		}
 		*out++ = *p;
 		bytes += p->caplen;
 		if (++s->run_pos == s->run_n) {
 			*slot = w;
-			r = MT_WAIT;
+			r = PLAY_USED_UP;
 			break;
 		}
 		int64_t ts_ns = p[1].ts_ns;
@@ -425,7 +467,7 @@ static inline __attribute__((always_inline)) enum mt_read play(struct mt_merge *
 }
 
 /* The same while there is one source: its run goes into the batch as it is. */
-static enum mt_read play_alone(struct mt_merge *m, struct mt_batch *b)
+static enum play play_alone(struct mt_merge *m, struct mt_batch *b)
 {
 	int64_t parked_ns = m->next_parked < m->n_parked ? m->parked_ns[m->next_parked] : INT64_MAX;
 	bool any_parked = m->next_parked < m->n_parked;
@@ -433,13 +475,13 @@ static enum mt_read play_alone(struct mt_merge *m, struct mt_batch *b)
 	const struct mt_packet *p = &s->run[s->run_pos], *run_end = &s->run[s->run_n];
 	struct mt_packet *out = b->packets + b->n, *end = b->packets + MT_BATCH_PACKETS;
 	uint32_t bytes = b->bytes;
-	enum mt_read r = MT_OK;
+	enum play r = PLAY_BATCH_FULL;
 
 	if (p == run_end)
-		return any_parked ? MT_FULL : MT_END;
+		return any_parked ? PLAY_PARKED : PLAY_NOTHING;
 	while (p < run_end && out < end && bytes < BATCH_BYTES) {
 		if (any_parked && parked_ns <= p->ts_ns) {
-			r = MT_FULL;
+			r = PLAY_PARKED;
 			break;
 		}
 		bytes += p->caplen;
@@ -449,8 +491,66 @@ static enum mt_read play_alone(struct mt_merge *m, struct mt_batch *b)
 	b->n = (uint32_t)(out - b->packets);
 	b->bytes = bytes;
 	if (p == run_end)
-		return MT_WAIT;
+		return PLAY_USED_UP;
 	rekey(m, 0);
+	return r;
+}
+
+/* A packet leaves: is it late? */
+static void release(struct mt_merge *m, struct mt_source *s, struct mt_packet *p)
+{
+	if (p->verdict != MT_VERDICT_DEFAULT) /* filtered: it is not written */
+		return;
+	if (p->ts_ns >= m->released_ns) {
+		if (p->ts_ns < m->wall_limit_ns)
+			m->released_ns = p->ts_ns;
+		return;
+	}
+	p->flags |= MT_PACKET_LATE;
+	if (m->live.drop_late)
+		p->verdict = MT_VERDICT_LATE;
+	mt_lag_late(&s->lag);
+}
+
+/* The same with live sources; times do not have to fit narrow keys. */
+static enum play play_live(struct mt_merge *m, struct mt_batch *b, unsigned *slot)
+{
+	bool any_parked = m->next_parked < m->n_parked;
+	int64_t parked_ns = any_parked ? m->parked_ns[m->next_parked] : INT64_MAX;
+	struct mt_packet *out = b->packets + b->n, *end = b->packets + MT_BATCH_PACKETS;
+	uint32_t bytes = b->bytes;
+	wide_key *nodes = m->wide_nodes;
+	enum play r = PLAY_BATCH_FULL;
+
+	while (out < end && bytes < BATCH_BYTES) {
+		if (nodes[0] >= WIDE_END) {
+			r = any_parked ? PLAY_PARKED : PLAY_NOTHING;
+			break;
+		}
+		unsigned w = (unsigned)(nodes[0] & WIDE_SLOT);
+		struct mt_source *s = m->slots[w];
+		const struct mt_packet *p = &s->run[s->run_pos];
+		if (any_parked && parked_ns <= p->ts_ns) {
+			r = PLAY_PARKED;
+			break;
+		}
+		if (p->ts_ns >= m->watermark_ns && s->arrival_ms > m->expired_ms) {
+			m->held_until_ms = s->arrival_ms + m->live.window_ms;
+			r = PLAY_HELD;
+			break;
+		}
+		*out = *p;
+		release(m, s, out);
+		bytes += out++->caplen;
+		if (++s->run_pos == s->run_n) {
+			*slot = w;
+			r = PLAY_USED_UP;
+			break;
+		}
+		wide_replay(nodes, m->leaves, w, wide_of(p[1].ts_ns, w));
+	}
+	b->n = (uint32_t)(out - b->packets);
+	b->bytes = bytes;
 	return r;
 }
 
@@ -462,35 +562,55 @@ static void count_progress(struct mt_merge *m)
 	atomic_store(&m->bytes_open, bytes);
 }
 
+static enum play play_any(struct mt_merge *m, struct mt_batch *b, unsigned *slot)
+{
+	if (m->any_live)
+		return play_live(m, b, slot);
+	if (m->n_slots == 1)
+		return play_alone(m, b);
+	return m->wide ? play(m, b, slot, true) : play(m, b, slot, false);
+}
+
 enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *b, uint64_t *wait_batch)
 {
 	mt_chunks_set_batch(m->chunks, b->seq);
 	count_progress(m);
+	m->held_until_ms = 0;
+	bool look = true; /* at quiet sources and the clock */
 	for (unsigned since = 0;; since++) {
-		if (m->n_pending && (m->n_pending > m->n_quiet || since % (LIVE_POLL / MT_RUN_PACKETS) == 0)) {
+		look = look || since % (LIVE_POLL / MT_RUN_PACKETS) == 0;
+		if (m->n_pending && (m->n_pending > m->n_quiet || look)) {
 			enum mt_read r = fill_pending(m, wait_batch);
 			if (r != MT_OK)
 				return r;
 		}
+		if (m->any_live && look)
+			look_at_clock(m);
 		if (b->n == MT_BATCH_PACKETS || b->bytes >= BATCH_BYTES)
 			return MT_OK;
-		unsigned slot = 0;
-		enum mt_read r = m->n_slots == 1 ? play_alone(m, b)
-		                 : m->wide       ? play(m, b, &slot, true)
-		                                 : play(m, b, &slot, false);
-		if (r == MT_WAIT) { /* a run is used up */
-			r = refill(m, slot, wait_batch);
-			if (r == MT_FULL)
+		unsigned slot = 0, w;
+		switch (play_any(m, b, &slot)) {
+		case PLAY_BATCH_FULL:
+			break;
+		case PLAY_USED_UP:
+			if (refill(m, slot, wait_batch) == MT_FULL)
 				return MT_FULL;
 			/* MT_WAIT: it is pending now, and its key says that it has nothing */
 			rekey(m, slot);
-		} else if (r == MT_FULL) { /* a parked source's time has come */
-			unsigned w;
+			break;
+		case PLAY_PARKED:
 			unpark(m, winner(m, &w) ? m->slots[w]->run[m->slots[w]->run_pos].ts_ns
 			                        : m->parked_ns[m->next_parked]);
-		} else if (r == MT_END) {
+			break;
+		case PLAY_HELD:
+			if (look) /* just now */
+				return MT_WAIT;
+			look = true;
+			continue;
+		case PLAY_NOTHING:
 			return m->n_pending ? MT_WAIT : MT_END;
 		}
+		look = false;
 	}
 }
 
@@ -499,10 +619,40 @@ void mt_merge_stop(struct mt_merge *m)
 	m->next_parked = m->n_parked;
 }
 
+void mt_merge_give_up(struct mt_merge *m)
+{
+	for (unsigned i = 0; i < m->n_slots; i++) {
+		struct mt_source *s = m->slots[i];
+		if (!m->pending[i] || s->stands_in)
+			continue;
+		ended(m, s);
+		m->pending[i] = 0;
+		m->n_pending--;
+	}
+}
+
+/* Has a feed that the merge waits for got something in the meantime? */
+static bool any_fed(const struct mt_merge *m)
+{
+	for (unsigned i = 0; i < m->n_slots; i++)
+		if (m->pending[i] && m->slots[i]->stands_in && mt_feed_has(m->slots[i]))
+			return true;
+	return false;
+}
+
 void mt_merge_poll(struct mt_merge *m, int max_ms)
 {
 	struct pollfd fds[64];
 	nfds_t n = 0;
+	if (m->held_until_ms) {
+		int64_t left = m->held_until_ms - mt_monotonic_ms();
+		left = left < GRAIN_MS ? GRAIN_MS : left;
+		max_ms = left < max_ms ? (int)left : max_ms;
+	}
+	if (m->any_live) {
+		mt_wake_arm(m->live.wake);
+		fds[n++] = (struct pollfd){.fd = m->live.wake->fd, .events = POLLIN};
+	}
 	for (unsigned i = 0; i < m->n_slots; i++) {
 		if (!m->pending[i])
 			continue;
@@ -513,7 +663,14 @@ void mt_merge_poll(struct mt_merge *m, int max_ms)
 		else if (s->wait_ms >= 0 && s->wait_ms < max_ms)
 			max_ms = s->wait_ms > 0 ? s->wait_ms : 1;
 	}
-	poll(fds, n, max_ms);
+	poll(fds, n, m->any_live && any_fed(m) ? 0 : max_ms);
+	if (m->any_live)
+		mt_wake_disarm(m->live.wake);
+}
+
+void mt_merge_report_lag(struct mt_merge *m)
+{
+	mt_lag_report(m->slots, m->n_slots, m->live.window_ms);
 }
 
 bool mt_merge_failed(const struct mt_merge *m)

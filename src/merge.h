@@ -10,6 +10,11 @@
  * branches; times that do not fit the packing switch it to 128-bit keys.  Regular files
  * are parked - closed, with the time of their first packet known - until the stream
  * reaches that time, so memory and descriptors follow how many overlap.
+ *
+ * Live, a source that has nothing right now may still bring an earlier packet.  Its watermark
+ * is the time of the last one that it showed.  A packet before the watermarks of all quiet
+ * sources leaves at once, any other when it has waited for the window since it reached the
+ * program.  What is earlier than something that has left is late.
  */
 #ifndef MT_MERGE_H
 #define MT_MERGE_H
@@ -20,11 +25,21 @@
 
 struct mt_merge;
 struct mt_stage_clock;
+struct mt_wake;
+
+/* How live sources are merged. */
+struct mt_merge_live {
+	unsigned window_ms;   /* longest wait of a packet for quiet sources */
+	bool drop_late;       /* --late=drop */
+	struct mt_wake *wake; /* wakes mt_merge_poll when a feed has something */
+};
 
 /* Merge over sources in command line order; borrowed.  Those that are parkable are closed, with
  * has_first and first_ns set; the others are open.  NULL: out of memory. */
 struct mt_merge *mt_merge_new(struct mt_source **sources, unsigned n, struct mt_chunks *chunks);
 void mt_merge_free(struct mt_merge *m);
+/* Some sources are live; copied. */
+void mt_merge_set_live(struct mt_merge *m, const struct mt_merge_live *live);
 /* --profile: the clock of the thread that merges; borrowed. */
 void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock);
 
@@ -35,8 +50,12 @@ void mt_merge_set_clock(struct mt_merge *m, struct mt_stage_clock *clock);
 enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *batch, uint64_t *wait_batch);
 /* The run was told to stop: files that have not begun never will. */
 void mt_merge_stop(struct mt_merge *m);
-/* After MT_WAIT: sleep until a source may have something, at most max_ms. */
+/* Sources that are waited for and have no thread of their own end. */
+void mt_merge_give_up(struct mt_merge *m);
+/* After MT_WAIT: sleep until a source may have something or a packet has waited for long enough, at most max_ms. */
 void mt_merge_poll(struct mt_merge *m, int max_ms);
+/* Say which live sources are steadily late, and by how much; once a second or so. */
+void mt_merge_report_lag(struct mt_merge *m);
 /* Did a source break after its header? */
 bool mt_merge_failed(const struct mt_merge *m);
 /* Bytes of regular files read so far and in all, for the progress bar; any thread. */

@@ -48,6 +48,7 @@ struct mt_options {
 	struct mt_source_spec *sources; /* in command line order */
 	unsigned n_sources;
 	bool any_live;
+	unsigned live_interfaces; /* and capture URIs */
 
 	struct mt_script_option *scripts;
 	unsigned n_scripts;
@@ -63,6 +64,9 @@ struct mt_options {
 	uint64_t count;         /* -c; 0: no limit */
 	int64_t duration_ns;    /* --duration; 0: no limit */
 	unsigned window_ms;     /* -w */
+	bool drop_late;         /* --late=drop */
+	bool mixed_clocks;      /* --mixed-clocks */
+	uint32_t reorder_ms;    /* --reorder; 0: not */
 	uint64_t buffer_bytes;  /* --buffer-size */
 	uint64_t kernel_buffer; /* --kernel-buffer */
 

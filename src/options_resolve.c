@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "options_table.h"
 #include "units.h"
@@ -226,28 +228,60 @@ static int resolve_sources(struct mt_parse *p, struct mt_err *err)
 	return 0;
 }
 
-/* One live source at most: names them all otherwise. */
-static int check_live(struct mt_options *o, struct mt_err *err)
+static bool is_pipe(const char *target)
 {
-	char names[512] = "";
-	size_t used = 0;
-	unsigned n = 0;
-	for (unsigned i = 0; i < o->n_sources; i++) {
-		if (!o->sources[i].live)
-			continue;
-		int len =
-		        snprintf(names + used, sizeof names - used, "%s%s", n ? ", " : "", o->sources[i].word);
-		used = len < 0 || used + (size_t)len >= sizeof names ? sizeof names - 1 : used + (size_t)len;
-		n++;
+	struct stat st;
+	int failed = strcmp(target, "-") == 0 ? fstat(STDIN_FILENO, &st) : stat(target, &st);
+	return !failed && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
+/* What keeps the clock of a live source's times; NULL: not known. */
+static const char *clock_of(const struct mt_source_spec *spec)
+{
+	static const char *const cards[] = {"dag:", "ndag:", "dpdkndag:", "dagvdev:"};
+	if (spec->kind == MT_SOURCE_INTERFACE) {
+		/* names as libpcap has them: pcap-tstamp(7) */
+		if (spec->tstamp && strcmp(spec->tstamp, "adapter_unsynced") == 0)
+			return "its adapter's own clock";
+		if (spec->tstamp && strcmp(spec->tstamp, "host_hiprec_unsynced") == 0)
+			return "a clock of the host that is not the system clock";
+		return "the system clock";
 	}
-	o->any_live = n != 0;
-	o->output.segment.live = o->any_live;
-	if (n > 1)
-		return mt_err_set(err,
-		                  "more than one live source (%s): capturing several at once is not supported "
-		                  "by this version",
-		                  names);
+	for (size_t i = 0; spec->kind == MT_SOURCE_TRACE && i < sizeof cards / sizeof *cards; i++)
+		if (strncmp(spec->target, cards[i], strlen(cards[i])) == 0)
+			return "the clock of a capture card";
+	return NULL;
+}
+
+static int check_clocks(const struct mt_options *o, struct mt_err *err)
+{
+	const struct mt_source_spec *first = NULL;
+	for (unsigned i = 0; i < o->n_sources && !o->mixed_clocks; i++) {
+		const struct mt_source_spec *spec = &o->sources[i];
+		const char *clock = spec->live ? clock_of(spec) : NULL;
+		if (clock && first && strcmp(clock, clock_of(first)) != 0)
+			return mt_err_set(err,
+			                  "%s has times of %s, %s of %s: they can not be put in order; "
+			                  "--mixed-clocks does it all the same",
+			                  first->word, clock_of(first), spec->word, clock);
+		first = first || !clock ? first : spec;
+	}
 	return 0;
+}
+
+/* Which sources are live: a pipe is if another one is. */
+static int resolve_live(struct mt_options *o, struct mt_err *err)
+{
+	for (unsigned i = 0; i < o->n_sources; i++)
+		o->any_live = o->any_live || o->sources[i].live;
+	for (unsigned i = 0; i < o->n_sources; i++) {
+		struct mt_source_spec *spec = &o->sources[i];
+		if (o->any_live && !spec->not_live && spec->kind == MT_SOURCE_FILE && is_pipe(spec->target))
+			spec->live = true;
+		o->live_interfaces += spec->live && spec->kind != MT_SOURCE_FILE;
+	}
+	o->output.segment.live = o->any_live;
+	return check_clocks(o, err);
 }
 
 /* The snap length that file headers state: the longest that any source lets through. */
@@ -272,7 +306,7 @@ int mt_options_resolve(struct mt_parse *p, struct mt_err *err)
 	if (o->command != MT_COMMAND_RUN)
 		return check_command(p, err);
 	if (take_output_word(p, err) || check_needs(p, err) || mt_options_resolve_outputs(p, err) ||
-	    check_print(o, err) || resolve_times(p, err) || resolve_sources(p, err) || check_live(o, err) ||
+	    check_print(o, err) || resolve_times(p, err) || resolve_sources(p, err) || resolve_live(o, err) ||
 	    mt_options_check_overlap(p, err))
 		return -1;
 	resolve_snaplen(o);

@@ -169,6 +169,15 @@ static int set_watchfile(struct mt_parse *p, const struct mt_option *option, con
 	return set_text(p, option, value, err);
 }
 
+static int set_late(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+{
+	(void)option;
+	p->options->drop_late = strcmp(value, "drop") == 0;
+	if (p->options->drop_late || strcmp(value, "keep") == 0)
+		return 0;
+	return mt_err_set(err, "%s %s: expected keep or drop", p->spelt, value);
+}
+
 static int set_window(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
 {
 	if (!is_number(value))
@@ -521,6 +530,12 @@ const struct mt_option mt_options_table[] = {
 	{.name = "window", .alias = "maxwait_ms", .letter = 'w', .argument = "MS", .topic = MT_TOPIC_LIVE,
 	 .set = set_window, .offset = AT(window_ms), .min = 1, .max = DAY_MS, .what = "milliseconds",
 	 .help = "longest wait for other sources (default 50)"},
+	{.name = "late", .argument = "keep|drop", .topic = MT_TOPIC_LIVE,
+	 .set = set_late,
+	 .help = "packets that come when later ones have left (default keep)"},
+	{.name = "mixed-clocks", .topic = MT_TOPIC_LIVE,
+	 .set = set_flag, .offset = AT(mixed_clocks),
+	 .help = "merge live sources whose times are of different clocks"},
 	{.name = "buffer-size", .argument = "SIZE", .topic = MT_TOPIC_LIVE,
 	 .set = set_size, .offset = AT(buffer_bytes), .min = 4 << 20, .max = (uint64_t)1 << 40,
 	 .help = "memory for waiting packets, all together (default 64M)"},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "edit.h"
+#include "feed.h"
 #include "log.h"
 #include "merge.h"
 #include "profile.h"
@@ -19,12 +20,12 @@
 
 enum {
 	FILE_BUDGET = 24 << 20, /* bytes of chunks when no source is live */
-	FILE_BATCHES = 8,
+	BATCHES = 8,
 	HELP_AT = 3, /* batches that wait for the hook thread before the reading thread works for it */
-	LIVE_BATCH_BYTES = 256 << 10, /* live: one batch for so many bytes of --buffer-size */
-	MAX_LIVE_BATCHES = 4096,
-	TICK_MS = 100,  /* timers, and how soon a stop is noticed */
-	DRAIN_MS = 1000 /* after a stop, what live sources still hold is read for at most this long */
+	SCRATCH_BYTES = 768 << 10, /* chunks of a pipe or followed file, from which its capture thread copies */
+	TICK_MS = 100,             /* timers, and how soon a stop is noticed */
+	LAG_MS = 1000,             /* how often live sources are looked at for being late */
+	DRAIN_MS = 1000            /* after a stop, pipes are waited for that long */
 };
 
 /* What one source lost, copied by the reading thread for others to look at. */
@@ -35,8 +36,9 @@ struct losses {
 struct mt_run {
 	const struct mt_options *options;
 	struct mt_ifaces *ifaces;
-	struct mt_source_context context;
-	struct mt_chunks *chunks;
+	struct mt_source_context context, live_context;
+	struct mt_chunks *chunks, *scratch; /* scratch: of the capture threads, from which they copy */
+	struct mt_wake wake;                /* of the reading thread, when it waits for live sources */
 	struct mt_readahead_pool *readahead;
 	struct mt_screen *reader_screen, *hook_screen; /* NULL: sources filter */
 	struct mt_source **sources;
@@ -55,19 +57,44 @@ struct mt_run {
 	atomic_bool *stop; /* the main thread's */
 	atomic_bool want_rotate, want_stats, abort, done;
 	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
-	int64_t losses_at_ms;
+	int64_t losses_at_ms, lag_at_ms;
 	uint64_t held; /* hook thread: batch that a stuck hook has; 0: none */
 	bool failed;   /* a source broke before the threads started */
 };
 
 /* --- opening ----------------------------------------------------------------------------- */
 
+static unsigned count_live(const struct mt_options *o)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < o->n_sources; i++)
+		n += o->sources[i].live;
+	return n;
+}
+
+static size_t live_buffer(const struct mt_options *o)
+{
+	return o->buffer_bytes < SIZE_MAX ? (size_t)o->buffer_bytes : SIZE_MAX;
+}
+
+/* A live source gets a thread of its own.  Half of the buffer is divided among them, half is for whoever
+ * needs it. */
+static int feed_source(struct mt_run *run, unsigned i, unsigned n_live)
+{
+	size_t promise = live_buffer(run->options) / 2 / n_live;
+	run->sources[i] = mt_feed_new(run->sources[i], run->chunks, promise, &run->wake);
+	if (run->sources[i])
+		return 0;
+	mt_log_error("out of memory");
+	return -1;
+}
+
 static int open_source(struct mt_run *run, unsigned i)
 {
 	/* The spec is taken over: the options keep an empty one. */
 	struct mt_source_spec *spec = &run->options->sources[i];
 	struct mt_err err;
-	run->sources[i] = mt_source_new(spec, i, &run->context, &err);
+	run->sources[i] = mt_source_new(spec, i, spec->live ? &run->live_context : &run->context, &err);
 	if (run->sources[i] && !mt_source_open(run->sources[i], &err)) {
 		run->n = i + 1;
 		return 0;
@@ -98,8 +125,9 @@ static void park(struct mt_run *run, struct mt_source *s)
 static int open_sources(struct mt_run *run)
 {
 	int failed = 0;
+	unsigned n_live = count_live(run->options);
 	for (unsigned i = 0; i < run->options->n_sources; i++) {
-		if (open_source(run, i))
+		if (open_source(run, i) || (run->sources[i]->spec.live && feed_source(run, i, n_live)))
 			failed = -1;
 		else if (run->sources[i]->parkable)
 			park(run, run->sources[i]);
@@ -133,11 +161,6 @@ static int open_screens(struct mt_run *run)
 	return -1;
 }
 
-static size_t live_buffer(const struct mt_options *o)
-{
-	return o->buffer_bytes < SIZE_MAX ? (size_t)o->buffer_bytes : SIZE_MAX;
-}
-
 struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *ifaces, atomic_bool *stop)
 {
 	struct mt_run *run = calloc(1, sizeof *run);
@@ -147,13 +170,14 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->ifaces = ifaces;
 	run->stop = stop;
 	run->done_fd = eventfd(0, EFD_CLOEXEC);
+	run->wake.fd = -1;
 	run->chunks = mt_chunks_new(options->any_live ? live_buffer(options) : FILE_BUDGET);
+	run->scratch = mt_chunks_new(SCRATCH_BYTES);
 	run->readahead = mt_readahead_pool_new();
 	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
 	run->losses = calloc(options->n_sources + 1, sizeof *run->losses);
-	size_t batches = options->any_live ? live_buffer(options) / LIVE_BATCH_BYTES : FILE_BATCHES;
-	run->queue = mt_queue_new(batches < MAX_LIVE_BATCHES ? (unsigned)batches : MAX_LIVE_BATCHES);
-	if (run->done_fd < 0 || !run->chunks || !run->readahead || !run->sources || !run->losses ||
+	run->queue = mt_queue_new(BATCHES);
+	if (run->done_fd < 0 || !run->chunks || !run->scratch || mt_wake_init(&run->wake) || !run->readahead || !run->sources || !run->losses ||
 	    !run->queue) {
 		mt_log_error("out of memory");
 		mt_run_free(run);
@@ -169,6 +193,9 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	                                          .kernel_buffer = (size_t)options->kernel_buffer,
 	                                          .stop = stop,
 	                                          .readahead = run->readahead};
+	run->live_context = run->context;
+	run->live_context.chunks = run->scratch;
+	run->live_context.readahead = NULL;
 	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
 	if (open_screens(run) || open_sources(run)) {
 		mt_run_free(run);
@@ -182,6 +209,10 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 		mt_run_free(run);
 		return NULL;
 	}
+	if (options->any_live)
+		mt_merge_set_live(run->merge, &(struct mt_merge_live){.window_ms = options->window_ms,
+		                                                      .drop_late = options->drop_late,
+		                                                      .wake = &run->wake});
 	return run;
 }
 
@@ -199,6 +230,8 @@ void mt_run_free(struct mt_run *run)
 	mt_screen_free(run->hook_screen);
 	mt_queue_free(run->queue);
 	mt_chunks_free(run->chunks);
+	mt_chunks_free(run->scratch);
+	mt_wake_close(&run->wake);
 	if (run->done_fd >= 0)
 		close(run->done_fd);
 	free(run);
@@ -234,6 +267,11 @@ bool mt_run_microseconds(const struct mt_run *run, bool *sure)
 
 static void note_losses(struct mt_run *run)
 {
+	run->losses_at_ms = mt_monotonic_ms();
+	if (run->options->any_live && run->losses_at_ms - run->lag_at_ms >= LAG_MS) {
+		run->lag_at_ms = run->losses_at_ms;
+		mt_merge_report_lag(run->merge);
+	}
 	for (unsigned i = 0; i < run->n; i++) {
 		struct mt_source *s = run->sources[i];
 		uint64_t kernel = s->impl ? mt_source_kernel_drops(s) : s->kernel_drops;
@@ -242,8 +280,8 @@ static void note_losses(struct mt_run *run)
 	}
 }
 
-/* After a stop what files and pipes have read is worked off, and what live sources still hold is
- * read: for a window's time, and then until they are quiet. */
+/* After a stop what files and pipes have read is worked off.  Live sources end by themselves when all is read that was
+ * captured before; a pipe that is not live and says nothing is waited for no longer. */
 static bool must_end(struct mt_run *run, bool quiet)
 {
 	if (!atomic_load_explicit(run->stop, memory_order_relaxed))
@@ -252,9 +290,16 @@ static bool must_end(struct mt_run *run, bool quiet)
 	if (!run->drain_until_ms) {
 		run->drain_until_ms = now + DRAIN_MS;
 		mt_merge_stop(run->merge);
+		for (unsigned i = 0; i < run->n; i++)
+			if (run->sources[i]->stands_in)
+				mt_feed_nudge(run->sources[i]);
 	}
 	bool window_over = now >= run->drain_until_ms - DRAIN_MS + run->options->window_ms;
-	return now >= run->drain_until_ms || (quiet && window_over);
+	if (!run->options->any_live)
+		return now >= run->drain_until_ms || (quiet && window_over);
+	if (quiet && now >= run->drain_until_ms)
+		mt_merge_give_up(run->merge);
+	return false;
 }
 
 /* Fill the batch.  MT_OK: hand it on; MT_WAIT: hand it on, the sources have nothing more right
@@ -313,11 +358,7 @@ static void *reader_main(void *arg)
 		enum mt_read r = fill_batch(run, b);
 		help(run, b);
 		b->last = r == MT_END;
-		if (live && (b->last || mt_monotonic_ms() - run->losses_at_ms >= TICK_MS)) {
-			note_losses(run);
-			run->losses_at_ms = mt_monotonic_ms();
-		}
-		if (b->last)
+		if (b->last || (live && mt_monotonic_ms() - run->losses_at_ms >= TICK_MS))
 			note_losses(run);
 		mt_queue_push(run->queue);
 		if (r != MT_OK)
@@ -325,6 +366,9 @@ static void *reader_main(void *arg)
 		if (r == MT_END)
 			break;
 	}
+	for (unsigned i = 0; i < run->n; i++)
+		if (run->sources[i]->stands_in)
+			mt_feed_quit(run->sources[i]);
 	mt_stage_end(run->clock);
 	return NULL;
 }
@@ -416,6 +460,11 @@ int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
 	if (pthread_create(&run->hooks, NULL, hooks_main, run))
 		return mt_err_set(err, "the hook thread could not be started");
 	run->hooks_started = true;
+	for (unsigned i = 0; i < run->n; i++)
+		if (run->sources[i]->stands_in && mt_feed_start(run->sources[i], err)) {
+			mt_queue_leave(run->queue);
+			return -1;
+		}
 	if (pthread_create(&run->reader, NULL, reader_main, run)) {
 		mt_queue_leave(run->queue);
 		return mt_err_set(err, "the reading thread could not be started");
@@ -460,6 +509,9 @@ void mt_run_join(struct mt_run *run)
 
 bool mt_run_source_failed(const struct mt_run *run)
 {
+	for (unsigned i = 0; i < run->n; i++)
+		if (mt_feed_outages(run->sources[i]))
+			return true;
 	return run->failed || mt_merge_failed(run->merge);
 }
 

@@ -2,6 +2,7 @@
 /*
  * pipeline.h - a run: the threads, and what moves between them.
  *
+ *   capture threads: a live source -> chunks, each for one      (feed)
  *   reading thread: sources -> merge -> batch -> decode        (chunks, queue)
  *   hook thread:    scripts -> route -> encode -> codec -> file (flow)
  *   main thread:    signals, progress, the clock of --duration
@@ -62,7 +63,7 @@ void mt_run_abort(struct mt_run *run);
 /* Ask the hook thread to close the segment, or to print statistics. */
 void mt_run_rotate(struct mt_run *run);
 void mt_run_print_stats(struct mt_run *run);
-/* Wait for both threads. */
+/* Wait for all threads. */
 void mt_run_join(struct mt_run *run);
 /* Did a source break after its header?  After mt_run_join. */
 bool mt_run_source_failed(const struct mt_run *run);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "feed.h"
 #include "filter.h"
 #include "log.h"
 
@@ -158,13 +159,15 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
 	/* libtrace holds nothing back for us: after a stop its files end at once. */
 	bool stopped = s->spec.kind == MT_SOURCE_TRACE && !s->spec.live && mt_source_stopped(s);
 	enum mt_read result = stopped ? MT_END : s->ops->fill(s, err);
-	if (result == MT_ERROR)
+	if (result == MT_ERROR && !s->stands_in)
 		mt_err_prefix(err, "%s", label(s));
 	s->ended = result == MT_ERROR || result == MT_END;
 	if (result != MT_OK)
 		return result;
 	s->filled = true;
 	s->packets_read += s->run_n;
+	if (s->stands_in) /* it was done there */
+		return MT_OK;
 	if (s->touched)
 		touch_packets(s);
 	mark_disorder(s);
@@ -174,6 +177,8 @@ enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
 enum mt_read mt_source_room(struct mt_source *s, size_t len, uint8_t **room, struct mt_err *err)
 {
 	struct mt_chunk *old;
+	if (s->feed)
+		return mt_feed_room(s->feed, len, !s->run_n, room);
 	if (!s->ring.current || s->ring.current->size - s->copied < len) {
 		if (s->run_n) /* they point into the current chunk and are in no batch yet */
 			return MT_WAIT;
@@ -211,7 +216,10 @@ void mt_source_free(struct mt_source *s)
 	mt_filter_free(s->filter);
 	if (s->kept_fd >= 0)
 		close(s->kept_fd);
-	mt_source_spec_clear(&s->spec);
+	if (s->stands_in)
+		mt_feed_free(s->feed); /* its texts are the other's */
+	else
+		mt_source_spec_clear(&s->spec);
 	free(s);
 }
 

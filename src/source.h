@@ -5,7 +5,8 @@
  * Data flow: a backend (source_file.c, source_pcap.c, source_trace.c) parses some packets
  * into the source's run; mt_source_fill then applies what all backends share (time
  * offset, snap length, filter, --from/--to, flags) and the merge takes packets from the
- * run.  Everything here belongs to the reading thread, but for the statistics at the end.
+ * run.  Everything here belongs to the thread that reads the source: the merging thread, or a
+ * thread of its own (feed.h).
  */
 #ifndef MT_SOURCE_H
 #define MT_SOURCE_H
@@ -17,6 +18,7 @@
 #include "chunk.h"
 #include "err.h"
 #include "iface.h"
+#include "lag.h"
 #include "readahead.h"
 
 /* What reading functions return. */
@@ -49,6 +51,7 @@ struct mt_source_spec {
 	uint32_t snaplen;   /* snaplen=, or 0: the run's -s */
 	bool promisc;       /* promisc=, default true */
 	bool follow;        /* follow=: go on at the end of a growing file */
+	bool not_live;      /* live=no */
 	bool live;          /* an interface, a capture URI, follow=yes or live=yes */
 };
 
@@ -72,6 +75,7 @@ struct mt_source_context {
 };
 
 struct mt_source;
+struct mt_feed;
 
 /* A backend. */
 struct mt_source_ops {
@@ -98,6 +102,9 @@ struct mt_source {
 	int wait_ms;             /* after MT_WAIT without a descriptor: try again after this long */
 	bool has_first;          /* a parked file: it has packets, the first at first_ns */
 	int64_t first_ns;
+	int64_t arrival_ms; /* live: monotonic time at which the run reached the program */
+	int64_t shown_ns;   /* live: latest time of a packet that was in the run */
+	struct mt_lag lag;  /* live */
 
 	/* the backend's side */
 	const struct mt_source_ops *ops;
@@ -105,7 +112,9 @@ struct mt_source {
 	struct mt_chunk_ring ring;
 	const struct mt_source_context *context;
 	struct mt_source_spec spec;
-	uint32_t group; /* source group, iface.h */
+	uint32_t group;       /* source group, iface.h */
+	struct mt_feed *feed; /* it is read by a thread of its own (feed.h), or NULL */
+	bool stands_in;       /* for the source that this thread reads; owns the feed */
 
 	/* kept by mt_source_fill */
 	struct mt_filter *filter; /* owned; NULL: none */

@@ -26,8 +26,10 @@ struct capture {
 	unsigned unit_ns;           /* of the fraction in time stamps: 1 or 1000 */
 	struct pcap_pkthdr *header; /* packet taken from libpcap and not yet from us, or NULL */
 	const u_char *data;
+	bool failed; /* reading did, after packets that are in the run */
+	struct mt_err err;
 	uint32_t last_drop, last_ifdrop; /* libpcap's counters are 32 bits and wrap */
-	uint64_t drops;
+	uint64_t drops;                  /* also of what was open before, if it is opened again */
 };
 
 /* --- opening --------------------------------------------------------------------------- */
@@ -107,6 +109,7 @@ static int pcap_source_open(struct mt_source *s, struct mt_err *err)
 	if (!c)
 		return mt_err_set(err, "out of memory");
 	s->impl = c;
+	c->drops = s->kernel_drops == UINT64_MAX ? 0 : s->kernel_drops;
 	c->pcap = pcap_create(s->spec.target, text);
 	if (!c->pcap)
 		return mt_err_set(err, "%s", text);
@@ -165,10 +168,17 @@ static enum mt_read next_packet(struct capture *c, struct mt_err *err)
 static enum mt_read pcap_source_fill(struct mt_source *s, struct mt_err *err)
 {
 	struct capture *c = s->impl;
+	if (c->failed) {
+		*err = c->err;
+		return MT_ERROR;
+	}
 	for (unsigned drained = 0; s->run_n < MT_RUN_PACKETS && drained < MAX_DRAIN; drained++) {
 		enum mt_read result = next_packet(c, err);
-		if (result == MT_ERROR && s->run_n) /* libpcap says it again at the next call */
+		if (result == MT_ERROR && s->run_n) { /* first these */
+			c->failed = true;
+			c->err = *err;
 			break;
+		}
 		if (result == MT_ERROR)
 			return result;
 		if (result == MT_WAIT)

@@ -301,6 +301,7 @@ static int check(struct mt_source_spec *spec, const struct given *given, struct 
 	if (given->not_live && (capture || spec->follow))
 		return mt_err_set(err, "%s: live=no: %s is always live", spec->word,
 		                  capture ? "an interface" : "a file with follow=yes");
+	spec->not_live = given->not_live;
 	spec->live = capture || spec->follow || given->live;
 	return 0;
 }
