@@ -122,7 +122,7 @@ static void count_other(struct mt_counts *c, const struct mt_packet *p, uint64_t
 {
 	if (p->verdict == MT_VERDICT_OUTSIDE || p->verdict == MT_VERDICT_FILTERED) {
 		c->filtered++;
-	} else if (p->verdict == MT_VERDICT_UNWRITABLE) {
+	} else if (p->verdict == MT_VERDICT_UNWRITABLE || p->verdict == MT_VERDICT_LATE) {
 		c->dropped++;
 		++*dropped;
 	} else {

@@ -6,8 +6,10 @@
  * file, so that an empty one still says what it was; the others before their first packet.
  * Where thousands of files are read, all are described on demand, else each segment would
  * begin with hundreds of kilobytes.  Interface numbers count within one file.  At the end
- * every interface gets a statistics block: isb_ifrecv is the number of its packets in this
- * file, isb_ifdrop what the source's own statistics said so far.
+ * every interface gets a statistics block.  Of a file: isb_ifrecv is the number of its packets in this
+ * file, isb_ifdrop what the source's own statistics said so far.  Of a live interface, since
+ * the capture began: isb_ifrecv what passed it, isb_ifdrop what of that was lost here or in the kernel, isb_osdrop
+ * what in the kernel; and isb_usrdeliv is the number of its packets in this file.
  * Up to 20 million packets a second.
  */
 #include <stdlib.h>
@@ -22,13 +24,13 @@ enum {
 	BLOCK_EPB = 6,
 	EPB_HEADER = 28,
 	BLOCK_TAIL = 4,
-	ISB_BYTES = 24 + 12 * 4 + 4 + 4, /* with all options that we write */
+	ISB_BYTES = 24 + 12 * 6 + 4 + 4, /* with all options that we write */
 	EAGER_MAX = 256,                 /* interfaces described before they have packets */
 	TEXT_MAX = 65535
 };
 enum { OPT_END = 0, OPT_COMMENT = 1, SHB_USERAPPL = 4 };
 enum { IF_NAME = 2, IF_DESCRIPTION = 3, IF_TSRESOL = 9 };
-enum { ISB_STARTTIME = 2, ISB_ENDTIME = 3, ISB_IFRECV = 4, ISB_IFDROP = 5 };
+enum { ISB_STARTTIME = 2, ISB_ENDTIME = 3, ISB_IFRECV = 4, ISB_IFDROP = 5, ISB_OSDROP = 7, ISB_USRDELIV = 8 };
 enum { EPB_FLAGS = 2, EPB_DROPCOUNT = 4, EPB_PACKETID = 5, EPB_QUEUE = 6 };
 enum { CUSTOM_FIRST = 2988, CUSTOM_LAST = 19373 }; /* 2988 2989 19372 19373: an enterprise number leads */
 
@@ -266,9 +268,19 @@ static void put_statistics(struct mt_encoder *e, uint32_t number)
 		put_option_time(&at, ISB_STARTTIME, d->first_ns);
 		put_option_time(&at, ISB_ENDTIME, d->last_ns);
 	}
-	put_option64(&at, ISB_IFRECV, d->packets);
-	if (dropped != UINT64_MAX)
-		put_option64(&at, ISB_IFDROP, dropped);
+	uint64_t received = __atomic_load_n(&iface->live.received, __ATOMIC_RELAXED);
+	if (received) {
+		uint64_t here = __atomic_load_n(&iface->live.dropped, __ATOMIC_RELAXED);
+		uint64_t kernel = __atomic_load_n(&iface->live.kernel, __ATOMIC_RELAXED);
+		put_option64(&at, ISB_IFRECV, received + here + kernel);
+		put_option64(&at, ISB_IFDROP, here + kernel);
+		put_option64(&at, ISB_OSDROP, kernel);
+		put_option64(&at, ISB_USRDELIV, d->packets);
+	} else {
+		put_option64(&at, ISB_IFRECV, d->packets);
+		if (dropped != UINT64_MAX)
+			put_option64(&at, ISB_IFDROP, dropped);
+	}
 	put_option_end(&at);
 	size_t len = close_block(start, at);
 	e->block->used += len;

@@ -25,6 +25,10 @@ struct mt_iface {
 	const char *source; /* name of the group; borrowed from the table */
 	uint64_t dropped;   /* packets the capturing system lost, as the file's interface
 	                       statistics say; UINT64_MAX unknown */
+	struct {
+		uint64_t received;        /* packets that reached the program */
+		uint64_t dropped, kernel; /* and those that no buffer was left for, here and in the kernel */
+	} live;                           /* of an interface that is captured; told now and then */
 };
 
 struct mt_ifaces;

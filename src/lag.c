@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lag.h"
 
+#include <math.h>
+#include <stdio.h>
+
 #include "log.h"
 #include "source.h"
 #include "units.h"
@@ -22,15 +25,19 @@ static const struct mt_source *freshest(struct mt_source **sources, unsigned n, 
 static void report(const struct mt_source *s, const struct mt_source *other, unsigned window_ms)
 {
 	double behind_ms = (double)(s->lag.age_ns - other->lag.age_ns) / 1e6;
-	char late[32], packets[32];
+	double offset = round((double)s->spec.offset_ns / 1e6 + behind_ms) / 1e3;
+	char late[32], mend[48];
 	if (behind_ms < 1)
 		return;
-	mt_log_warn("%s is steadily late: %s of the %s packets of the last second came when later ones of other "
-	            "sources had left. Its times are %.3f s behind those of %s: if its clock is, offset=%+.3f "
-	            "mends it; if its packets are on their way for so long, -w %.0f does",
-	            s->spec.word, mt_format_count(s->lag.late, late, sizeof late),
-	            mt_format_count(s->lag.packets, packets, sizeof packets), behind_ms / 1e3, other->spec.word,
-	            (double)s->spec.offset_ns / 1e9 + behind_ms / 1e3, behind_ms + window_ms);
+	if (offset == 0)
+		snprintf(mend, sizeof mend, "to leave out offset=");
+	else
+		snprintf(mend, sizeof mend, "offset=%.3f", offset);
+	mt_log_warn("%s is steadily late: %s of its packets of the last second came when later ones of other sources "
+	            "had left. Its times are %.3f s behind those of %s: if its clock is, the remedy is %s; if its "
+	            "packets take so long to get here, it is -w %.0f",
+	            s->spec.word, mt_format_count(s->lag.late, late, sizeof late), behind_ms / 1e3,
+	            other->spec.word, mend, ceil(behind_ms) + window_ms);
 }
 
 void mt_lag_report(struct mt_source **sources, unsigned n, unsigned window_ms)

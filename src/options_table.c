@@ -18,7 +18,7 @@
 
 #define AT(member) offsetof(struct mt_options, member)
 
-enum { DAY_MS = 86400000 };
+enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
 
 static void *member(const struct mt_parse *p, const struct mt_option *option)
 {
@@ -533,6 +533,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "late", .argument = "keep|drop", .topic = MT_TOPIC_LIVE,
 	 .set = set_late,
 	 .help = "packets that come when later ones have left (default keep)"},
+	{.name = "reorder", .argument = "MS", .topic = MT_TOPIC_LIVE,
+	 .set = set_u32, .offset = AT(reorder_ms), .min = 1, .max = HOUR_MS, .what = "milliseconds",
+	 .help = "sort each source's packets that are at most MS out of order"},
 	{.name = "mixed-clocks", .topic = MT_TOPIC_LIVE,
 	 .set = set_flag, .offset = AT(mixed_clocks),
 	 .help = "merge live sources whose times are of different clocks"},

@@ -42,7 +42,7 @@ struct mt_run {
 	struct mt_readahead_pool *readahead;
 	struct mt_screen *reader_screen, *hook_screen; /* NULL: sources filter */
 	struct mt_source **sources;
-	unsigned n;
+	unsigned n, n_live;
 	struct losses *losses;
 	struct mt_merge *merge;
 	struct mt_queue *queue;
@@ -79,9 +79,9 @@ static size_t live_buffer(const struct mt_options *o)
 
 /* A live source gets a thread of its own.  Half of the buffer is divided among them, half is for whoever
  * needs it. */
-static int feed_source(struct mt_run *run, unsigned i, unsigned n_live)
+static int feed_source(struct mt_run *run, unsigned i)
 {
-	size_t promise = live_buffer(run->options) / 2 / n_live;
+	size_t promise = live_buffer(run->options) / 2 / run->n_live;
 	run->sources[i] = mt_feed_new(run->sources[i], run->chunks, promise, &run->wake);
 	if (run->sources[i])
 		return 0;
@@ -97,7 +97,7 @@ static int open_source(struct mt_run *run, unsigned i)
 	run->sources[i] = mt_source_new(spec, i, spec->live ? &run->live_context : &run->context, &err);
 	if (run->sources[i] && !mt_source_open(run->sources[i], &err)) {
 		run->n = i + 1;
-		return 0;
+		return run->sources[i]->spec.live ? feed_source(run, i) : 0;
 	}
 	mt_log_error("%s", err.text);
 	run->n = i + 1;
@@ -122,12 +122,19 @@ static void park(struct mt_run *run, struct mt_source *s)
 		s->kept_fd = open(s->spec.target, O_RDONLY | O_CLOEXEC);
 }
 
+static int set_reorder(struct mt_run *run, struct mt_source *s)
+{
+	if (!run->options->reorder_ms || !mt_source_set_reorder(s, run->chunks, run->options->reorder_ms))
+		return 0;
+	mt_log_error("out of memory");
+	return -1;
+}
+
 static int open_sources(struct mt_run *run)
 {
 	int failed = 0;
-	unsigned n_live = count_live(run->options);
 	for (unsigned i = 0; i < run->options->n_sources; i++) {
-		if (open_source(run, i) || (run->sources[i]->spec.live && feed_source(run, i, n_live)))
+		if (open_source(run, i) || set_reorder(run, run->sources[i]))
 			failed = -1;
 		else if (run->sources[i]->parkable)
 			park(run, run->sources[i]);
@@ -171,7 +178,10 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->stop = stop;
 	run->done_fd = eventfd(0, EFD_CLOEXEC);
 	run->wake.fd = -1;
-	run->chunks = mt_chunks_new(options->any_live ? live_buffer(options) : FILE_BUDGET);
+	run->n_live = count_live(options);
+	run->chunks = mt_chunks_new(options->any_live     ? live_buffer(options)
+	                            : options->reorder_ms ? live_buffer(options) + FILE_BUDGET
+	                                                  : FILE_BUDGET);
 	run->scratch = mt_chunks_new(SCRATCH_BYTES);
 	run->readahead = mt_readahead_pool_new();
 	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
@@ -196,6 +206,8 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->live_context = run->context;
 	run->live_context.chunks = run->scratch;
 	run->live_context.readahead = NULL;
+	if (options->reorder_ms) /* what is read is copied */
+		run->context.chunks = run->scratch;
 	mt_chunks_expect(run->chunks, options->n_sources < 16 ? options->n_sources : 16);
 	if (open_screens(run) || open_sources(run)) {
 		mt_run_free(run);
@@ -210,7 +222,7 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 		return NULL;
 	}
 	if (options->any_live)
-		mt_merge_set_live(run->merge, &(struct mt_merge_live){.window_ms = options->window_ms,
+		mt_merge_set_live(run->merge, &(struct mt_merge_live){.window_ms = options->window_ms + options->reorder_ms,
 		                                                      .drop_late = options->drop_late,
 		                                                      .wake = &run->wake});
 	return run;
@@ -277,6 +289,12 @@ static void note_losses(struct mt_run *run)
 		uint64_t kernel = s->impl ? mt_source_kernel_drops(s) : s->kernel_drops;
 		atomic_store_explicit(&run->losses[i].dropped, s->dropped, memory_order_relaxed);
 		atomic_store_explicit(&run->losses[i].kernel, kernel, memory_order_relaxed);
+		if (s->iface == UINT32_MAX)
+			continue;
+		struct mt_iface *iface = mt_ifaces_get(run->ifaces, s->iface);
+		__atomic_store_n(&iface->live.received, s->packets_read, __ATOMIC_RELAXED);
+		__atomic_store_n(&iface->live.dropped, s->dropped, __ATOMIC_RELAXED);
+		__atomic_store_n(&iface->live.kernel, kernel == UINT64_MAX ? 0 : kernel, __ATOMIC_RELAXED);
 	}
 }
 

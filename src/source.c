@@ -14,6 +14,7 @@
 #include "feed.h"
 #include "filter.h"
 #include "log.h"
+#include "reorder.h"
 
 enum { LINK_ETHERNET = 1 };
 
@@ -67,12 +68,19 @@ struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
 	s->last_ns = INT64_MIN;
 	s->kept_fd = -1;
 	s->first_linktype = 0xffff;
+	s->iface = UINT32_MAX;
 	s->kernel_drops = UINT64_MAX;
 	if (prepare(s, err)) {
 		mt_source_free(s);
 		return NULL;
 	}
 	return s;
+}
+
+int mt_source_set_reorder(struct mt_source *s, struct mt_chunks *pool, uint32_t span_ms)
+{
+	s->reorder = mt_reorder_new(pool, span_ms);
+	return s->reorder ? 0 : -1;
 }
 
 bool mt_source_stopped(const struct mt_source *s)
@@ -151,26 +159,34 @@ static void mark_disorder(struct mt_source *s)
 	s->last_ns = last;
 }
 
-enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
+/* A run as the backend gives it, with the work done on every packet. */
+static enum mt_read fill_run(struct mt_source *s, struct mt_err *err)
 {
-	if (s->filled)
-		s->taken = true;
-	s->run_pos = s->run_n = 0;
 	/* libtrace holds nothing back for us: after a stop its files end at once. */
 	bool stopped = s->spec.kind == MT_SOURCE_TRACE && !s->spec.live && mt_source_stopped(s);
 	enum mt_read result = stopped ? MT_END : s->ops->fill(s, err);
 	if (result == MT_ERROR && !s->stands_in)
 		mt_err_prefix(err, "%s", label(s));
+	if (result != MT_OK)
+		return result;
+	s->packets_read += s->run_n;
+	if (s->touched)
+		touch_packets(s);
+	return MT_OK;
+}
+
+enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err)
+{
+	if (s->filled)
+		s->taken = true;
+	s->run_pos = s->run_n = 0;
+	enum mt_read result = s->reorder ? mt_reorder_fill(s->reorder, s, fill_run, err) : fill_run(s, err);
 	s->ended = result == MT_ERROR || result == MT_END;
 	if (result != MT_OK)
 		return result;
 	s->filled = true;
-	s->packets_read += s->run_n;
-	if (s->stands_in) /* it was done there */
-		return MT_OK;
-	if (s->touched)
-		touch_packets(s);
-	mark_disorder(s);
+	if (s->reorder || !s->stands_in)
+		mark_disorder(s);
 	return MT_OK;
 }
 
@@ -199,6 +215,7 @@ enum mt_read mt_source_room(struct mt_source *s, size_t len, uint8_t **room, str
 void mt_source_close(struct mt_source *s)
 {
 	bool untouched = !s->taken && s->run_pos == 0;
+	mt_reorder_clear(s->reorder);
 	s->ops->close(s);
 	if (untouched)
 		mt_chunk_ring_discard(&s->ring);
@@ -213,6 +230,7 @@ void mt_source_free(struct mt_source *s)
 	if (!s)
 		return;
 	mt_source_close(s);
+	mt_reorder_free(s->reorder);
 	mt_filter_free(s->filter);
 	if (s->kept_fd >= 0)
 		close(s->kept_fd);

@@ -76,6 +76,7 @@ struct mt_source_context {
 
 struct mt_source;
 struct mt_feed;
+struct mt_reorder;
 
 /* A backend. */
 struct mt_source_ops {
@@ -114,6 +115,7 @@ struct mt_source {
 	struct mt_source_spec spec;
 	uint32_t group;       /* source group, iface.h */
 	struct mt_feed *feed; /* it is read by a thread of its own (feed.h), or NULL */
+	struct mt_reorder *reorder; /* sorts its packets, or NULL; owned */
 	bool stands_in;       /* for the source that this thread reads; owns the feed */
 
 	/* kept by mt_source_fill */
@@ -127,6 +129,7 @@ struct mt_source {
 	bool finer_may_come;      /* but that may change (pcapng) */
 	bool parkable;            /* a regular file: may be closed and opened again */
 	int kept_fd;              /* the file, to be opened again by; -1: by its name; owned */
+	uint32_t iface;           /* live: its entry in the interface table; UINT32_MAX: none, or several */
 	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */
 	uint64_t kernel_drops;    /* as of the last query; UINT64_MAX unknown */
 	size_t copied;            /* bytes used of the current chunk, by backends that copy packets */
@@ -144,6 +147,9 @@ struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
                                 const struct mt_source_context *context, struct mt_err *err);
 /* Open and read the header.  0, or -1: no such file, no valid header, no such device … */
 int mt_source_open(struct mt_source *s, struct mt_err *err);
+/* --reorder: sort what the source gives.  pool: where packets are held; borrowed.  Its own chunks must be others'.
+ * 0, or -1: out of memory. */
+int mt_source_set_reorder(struct mt_source *s, struct mt_chunks *pool, uint32_t span_ms);
 /* Fill the run when it is empty. */
 enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err);
 /* Close the file or device and give its buffers back; the source can be opened again from

@@ -97,7 +97,7 @@ static int add_iface(struct mt_source *s, struct capture *c, struct mt_err *err)
 	                                       (uint32_t)pcap_snapshot(c->pcap), s->spec.target, NULL);
 	if (!iface)
 		return mt_err_set(err, "no room for another interface");
-	c->iface = iface->id;
+	c->iface = s->iface = iface->id;
 	s->first_linktype = c->linktype;
 	return 0;
 }
