@@ -8,9 +8,9 @@
  * begin with hundreds of kilobytes.  Interface numbers count within one file.  At the end
  * every interface gets a statistics block.  Of a file: isb_ifrecv is the number of its packets in this
  * file, isb_ifdrop what the source's own statistics said so far.  Of a live interface, since
- * the capture began: isb_ifrecv what passed it, isb_ifdrop what of that was lost here or in the kernel, isb_osdrop
- * what in the kernel; and isb_usrdeliv is the number of its packets in this file.
- * Up to 20 million packets a second.
+ * the capture began: isb_ifrecv what passed it, isb_ifdrop what of that was lost here or in the kernel,
+ * isb_osdrop what in the kernel; and isb_usrdeliv is the number of its packets in this file. Up to 20 million
+ * packets a second.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -10,12 +10,12 @@
 #include "units.h"
 
 enum {
-	POLL_MS = 100,        /* a stop is noticed that soon */
-	STATISTICS_MS = 100,  /* the kernel is asked for its losses that often */
-	WAKE_PACKETS = 512,   /* the merge is woken for so many, or when there are no more */
-	MARGIN_MS = 5,        /* beyond the time in which the kernel hands its last block over */
-	DRAIN_MS = 1000,      /* after a stop, a source that never falls silent is read for that long */
-	RETRY_MS = 250,       /* an interface that went away is looked for that often */
+	POLL_MS = 100,       /* a stop is noticed that soon */
+	STATISTICS_MS = 100, /* the kernel is asked for its losses that often */
+	WAKE_PACKETS = 512,  /* the merge is woken for so many, or when there are no more */
+	MARGIN_MS = 5,       /* beyond the time in which the kernel hands its last block over */
+	DRAIN_MS = 1000,     /* after a stop, a source that never falls silent is read for that long */
+	RETRY_MS = 250,      /* an interface that went away is looked for that often */
 	ALIGN = 8
 };
 

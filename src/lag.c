@@ -33,11 +33,13 @@ static void report(const struct mt_source *s, const struct mt_source *other, uns
 		snprintf(mend, sizeof mend, "to leave out offset=");
 	else
 		snprintf(mend, sizeof mend, "offset=%.3f", offset);
-	mt_log_warn("%s is steadily late: %s of its packets of the last second came when later ones of other sources "
-	            "had left. Its times are %.3f s behind those of %s: if its clock is, the remedy is %s; if its "
-	            "packets take so long to get here, it is -w %.0f",
-	            s->spec.word, mt_format_count(s->lag.late, late, sizeof late), behind_ms / 1e3,
-	            other->spec.word, mend, ceil(behind_ms) + window_ms);
+	mt_log_warn(
+	        "%s is steadily late: %s of its packets of the last second came when later ones of other "
+	        "sources "
+	        "had left. Its times are %.3f s behind those of %s: if its clock is, the remedy is %s; if its "
+	        "packets take so long to get here, it is -w %.0f",
+	        s->spec.word, mt_format_count(s->lag.late, late, sizeof late), behind_ms / 1e3,
+	        other->spec.word, mend, ceil(behind_ms) + window_ms);
 }
 
 void mt_lag_report(struct mt_source **sources, unsigned n, unsigned window_ms)

@@ -28,8 +28,8 @@ typedef unsigned __int128 wide_key; /* ts with its sign flipped << 32 | slot */
 
 enum {
 	BATCH_BYTES = 384 * 1024, /* hand a batch on while its packets are still in the cache */
-	LIVE_POLL = 256, /* look at quiet live sources and at the clock once in so many packets */
-	GRAIN_MS = 2     /* sleep at least so long for packets that wait for the window */
+	LIVE_POLL = 256,          /* look at quiet live sources and at the clock once in so many packets */
+	GRAIN_MS = 2              /* sleep at least so long for packets that wait for the window */
 };
 
 #define CLOCK_JUMP_NS INT64_C(60000000000) /* ahead of the wall clock: such a time makes nothing late */

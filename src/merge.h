@@ -52,7 +52,8 @@ enum mt_read mt_merge_fill(struct mt_merge *m, struct mt_batch *batch, uint64_t 
 void mt_merge_stop(struct mt_merge *m);
 /* Sources that are waited for and have no thread of their own end. */
 void mt_merge_give_up(struct mt_merge *m);
-/* After MT_WAIT: sleep until a source may have something or a packet has waited for long enough, at most max_ms. */
+/* After MT_WAIT: sleep until a source may have something or a packet has waited for long enough, at most
+ * max_ms. */
 void mt_merge_poll(struct mt_merge *m, int max_ms);
 /* Say which live sources are steadily late, and by how much; once a second or so. */
 void mt_merge_report_lag(struct mt_merge *m);

@@ -187,8 +187,8 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->sources = calloc(options->n_sources + 1, sizeof *run->sources);
 	run->losses = calloc(options->n_sources + 1, sizeof *run->losses);
 	run->queue = mt_queue_new(BATCHES);
-	if (run->done_fd < 0 || !run->chunks || !run->scratch || mt_wake_init(&run->wake) || !run->readahead || !run->sources || !run->losses ||
-	    !run->queue) {
+	if (run->done_fd < 0 || !run->chunks || !run->scratch || mt_wake_init(&run->wake) || !run->readahead ||
+	    !run->sources || !run->losses || !run->queue) {
 		mt_log_error("out of memory");
 		mt_run_free(run);
 		return NULL;
@@ -222,9 +222,10 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 		return NULL;
 	}
 	if (options->any_live)
-		mt_merge_set_live(run->merge, &(struct mt_merge_live){.window_ms = options->window_ms + options->reorder_ms,
-		                                                      .drop_late = options->drop_late,
-		                                                      .wake = &run->wake});
+		mt_merge_set_live(run->merge,
+		                  &(struct mt_merge_live){.window_ms = options->window_ms + options->reorder_ms,
+		                                          .drop_late = options->drop_late,
+		                                          .wake = &run->wake});
 	return run;
 }
 
@@ -298,8 +299,8 @@ static void note_losses(struct mt_run *run)
 	}
 }
 
-/* After a stop what files and pipes have read is worked off.  Live sources end by themselves when all is read that was
- * captured before; a pipe that is not live and says nothing is waited for no longer. */
+/* After a stop what files and pipes have read is worked off.  Live sources end by themselves when all is read
+ * that was captured before; a pipe that is not live and says nothing is waited for no longer. */
 static bool must_end(struct mt_run *run, bool quiet)
 {
 	if (!atomic_load_explicit(run->stop, memory_order_relaxed))

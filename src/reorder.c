@@ -37,6 +37,7 @@ struct mt_reorder {
 	int64_t span_ns;
 	int64_t newest_ns; /* latest time that came */
 	uint64_t number;
+	bool flushing; /* the clock was set back: all that is held leaves first */
 	struct held *heap;
 	size_t n, size;
 	struct block *current;
@@ -162,7 +163,7 @@ static bool hold(struct mt_reorder *r, const struct mt_packet *p)
 static bool may_leave(const struct mt_reorder *r, int64_t now_ms)
 {
 	const struct held *h = &r->heap[0];
-	return r->over != MT_OK || r->newest_ns - r->span_ns >= h->ts_ns ||
+	return r->flushing || r->over != MT_OK || r->newest_ns - r->span_ns >= h->ts_ns ||
 	       (now_ms && now_ms - h->arrival_ms >= r->span_ns / 1000000);
 }
 
@@ -194,9 +195,13 @@ static bool take_in(struct mt_reorder *r)
 {
 	for (; r->raw_pos < r->raw_n; r->raw_pos++) {
 		const struct mt_packet *p = &r->raw[r->raw_pos];
+		bool set_back = p->ts_ns < INT64_MAX - CLOCK_SET_BACK_NS && p->ts_ns + CLOCK_SET_BACK_NS < r->newest_ns;
+		r->flushing = set_back && r->n;
+		if (r->flushing)
+			break;
 		if (!hold(r, p))
 			return false;
-		if (p->ts_ns > r->newest_ns || r->newest_ns - p->ts_ns > CLOCK_SET_BACK_NS)
+		if (p->ts_ns > r->newest_ns || set_back)
 			r->newest_ns = p->ts_ns;
 	}
 	return true;
@@ -282,6 +287,7 @@ void mt_reorder_clear(struct mt_reorder *r)
 		give_if_done(r, h.block);
 	}
 	r->raw_pos = r->raw_n = 0;
+	r->flushing = false;
 	r->over = MT_OK;
 	r->newest_ns = INT64_MIN;
 }

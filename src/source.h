@@ -113,10 +113,10 @@ struct mt_source {
 	struct mt_chunk_ring ring;
 	const struct mt_source_context *context;
 	struct mt_source_spec spec;
-	uint32_t group;       /* source group, iface.h */
-	struct mt_feed *feed; /* it is read by a thread of its own (feed.h), or NULL */
+	uint32_t group;             /* source group, iface.h */
+	struct mt_feed *feed;       /* it is read by a thread of its own (feed.h), or NULL */
 	struct mt_reorder *reorder; /* sorts its packets, or NULL; owned */
-	bool stands_in;       /* for the source that this thread reads; owns the feed */
+	bool stands_in;             /* for the source that this thread reads; owns the feed */
 
 	/* kept by mt_source_fill */
 	struct mt_filter *filter; /* owned; NULL: none */
@@ -147,8 +147,8 @@ struct mt_source *mt_source_new(struct mt_source_spec *spec, unsigned index,
                                 const struct mt_source_context *context, struct mt_err *err);
 /* Open and read the header.  0, or -1: no such file, no valid header, no such device … */
 int mt_source_open(struct mt_source *s, struct mt_err *err);
-/* --reorder: sort what the source gives.  pool: where packets are held; borrowed.  Its own chunks must be others'.
- * 0, or -1: out of memory. */
+/* --reorder: sort what the source gives.  pool: where packets are held; borrowed.  Its own chunks must be
+ * others'. 0, or -1: out of memory. */
 int mt_source_set_reorder(struct mt_source *s, struct mt_chunks *pool, uint32_t span_ms);
 /* Fill the run when it is empty. */
 enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err);

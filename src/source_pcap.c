@@ -9,15 +9,21 @@
  * whose VLAN tag libpcap puts back, it would not see the frame that is written.
  */
 #include <limits.h>
+#include <net/if.h>
 #include <pcap/pcap.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "linktype.h"
 #include "log.h"
 #include "source.h"
+#include "units.h"
 
-enum { LINK_SLL = 113, LINK_SLL2 = 276, OUTGOING = 4, MAX_DRAIN = 65536 };
+enum { LINK_SLL = 113, LINK_SLL2 = 276, OUTGOING = 4, MAX_DRAIN = 65536, LOOK_MS = 250, MARGIN_MS = 5 };
 
 struct capture {
 	pcap_t *pcap;
@@ -26,8 +32,13 @@ struct capture {
 	unsigned unit_ns;           /* of the fraction in time stamps: 1 or 1000 */
 	struct pcap_pkthdr *header; /* packet taken from libpcap and not yet from us, or NULL */
 	const u_char *data;
-	bool failed; /* reading did, after packets that are in the run */
+	int socket;        /* to ask for the state of the interface; -1: none */
+	bool down;         /* it was at the last look */
+	int64_t looked_ms; /* when that was */
+	bool failed;       /* reading did, after packets that are in the run */
 	struct mt_err err;
+	bool lingered;        /* it has, and what the kernel still had was waited for */
+	int timeout_ms;       /* the kernel hands a block over after that */
 	uint32_t last_drop, last_ifdrop; /* libpcap's counters are 32 bits and wrap */
 	uint64_t drops;                  /* also of what was open before, if it is opened again */
 };
@@ -56,15 +67,16 @@ static int set_tstamp(struct mt_source *s, pcap_t *p, struct mt_err *err)
 	return type < 0 || pcap_set_tstamp_type(p, type) != 0 ? unknown_tstamp(s, p, err) : 0;
 }
 
-static int configure(struct mt_source *s, pcap_t *p, struct mt_err *err)
+static int configure(struct mt_source *s, struct capture *c, struct mt_err *err)
 {
+	pcap_t *p = c->pcap;
 	const struct mt_source_context *context = s->context;
 	size_t buffer = context->kernel_buffer < INT_MAX ? context->kernel_buffer : INT_MAX;
-	int timeout = context->window_ms / 2 ? (int)(context->window_ms / 2) : 1;
+	c->timeout_ms = context->window_ms / 2 ? (int)(context->window_ms / 2) : 1;
 	/* The filter sees the packet before it is cut. */
 	int result = pcap_set_snaplen(p, s->filter ? MT_MAX_CAPLEN : (int)s->snaplen);
 	result |= pcap_set_promisc(p, s->spec.promisc);
-	result |= pcap_set_timeout(p, timeout);
+	result |= pcap_set_timeout(p, c->timeout_ms);
 	if (buffer)
 		result |= pcap_set_buffer_size(p, (int)buffer);
 	if (result)
@@ -109,11 +121,12 @@ static int pcap_source_open(struct mt_source *s, struct mt_err *err)
 	if (!c)
 		return mt_err_set(err, "out of memory");
 	s->impl = c;
+	c->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	c->drops = s->kernel_drops == UINT64_MAX ? 0 : s->kernel_drops;
 	c->pcap = pcap_create(s->spec.target, text);
 	if (!c->pcap)
 		return mt_err_set(err, "%s", text);
-	if (configure(s, c->pcap, err) || activate(s, c->pcap, err))
+	if (configure(s, c, err) || activate(s, c->pcap, err))
 		return -1;
 	if (pcap_setnonblock(c->pcap, 1, text) < 0)
 		return mt_err_set(err, "%s", text);
@@ -159,10 +172,34 @@ static enum mt_read next_packet(struct capture *c, struct mt_err *err)
 		return MT_WAIT;
 	if (got < 0) {
 		mt_err_set(err, "%s", pcap_geterr(c->pcap));
-		return MT_ERROR;
+		if (c->lingered)
+			return MT_ERROR;
+		/* The kernel still hands over the block that it was filling, and libpcap looks at that first. */
+		c->lingered = true;
+		poll(NULL, 0, c->timeout_ms + MARGIN_MS);
+		return next_packet(c, err);
 	}
 	c->header = header;
 	return MT_OK;
+}
+
+/* An interface that is down says nothing, and libpcap neither; it is captured again when it is up. */
+static void look_at_state(struct mt_source *s, struct capture *c)
+{
+	struct ifreq request = {0};
+	int64_t now_ms = mt_monotonic_ms();
+	if (c->socket < 0 || now_ms - c->looked_ms < LOOK_MS || strlen(s->spec.target) >= IFNAMSIZ)
+		return;
+	c->looked_ms = now_ms;
+	strcpy(request.ifr_name, s->spec.target);
+	if (ioctl(c->socket, SIOCGIFFLAGS, &request))
+		return; /* it is none of the kernel's, or gone */
+	bool down = !(request.ifr_flags & IFF_UP);
+	if (down && !c->down)
+		mt_log_warn("%s: is down; nothing is captured until it is up again", s->spec.target);
+	if (!down && c->down)
+		mt_log_warn("%s: is up again", s->spec.target);
+	c->down = down;
 }
 
 static enum mt_read pcap_source_fill(struct mt_source *s, struct mt_err *err)
@@ -181,8 +218,10 @@ static enum mt_read pcap_source_fill(struct mt_source *s, struct mt_err *err)
 		}
 		if (result == MT_ERROR)
 			return result;
-		if (result == MT_WAIT)
+		if (result == MT_WAIT) {
+			look_at_state(s, c);
 			break;
+		}
 		uint32_t caplen = c->header->caplen < MT_MAX_CAPLEN ? c->header->caplen : MT_MAX_CAPLEN;
 		uint8_t *copy;
 		result = mt_source_room(s, caplen, &copy, err);
@@ -226,6 +265,8 @@ static void pcap_source_close(struct mt_source *s)
 		s->kernel_drops = pcap_source_drops(s);
 		pcap_close(c->pcap);
 	}
+	if (c->socket >= 0)
+		close(c->socket);
 	free(c);
 	s->impl = NULL;
 }

@@ -237,6 +237,12 @@ function M.capinfos(name)
     last = last:match("%d[%d.]*") }
 end
 
+-- Does capinfos find the times in order?
+function M.in_order(name)
+  local order = M.run("capinfos -o " .. quote(M.path(name))).out:match("Strict time order:%s+(%a+)")
+  return order == "True"
+end
+
 function M.count(name)
   return M.capinfos(name).packets
 end
@@ -311,10 +317,10 @@ function M.generate(dir, options)
   assert(os.execute(("mkdir -p %s && %s %s --dir %s"):format(M.path(dir), quote(tool), options, M.path(dir))) == 0)
 end
 
--- Two network namespaces "left" and "right" with a cable veth0 - veth0 (10.77.0.1 and .2);
--- gone after the test.  Returns a table with `left` and `right`: prefixes for commands.  Or nil
--- and why not.
-function M.netns()
+-- Two network namespaces "left" and "right" with a cable veth0 - veth0 (10.77.0.1 and .2), and if `cables` is 2,
+-- another veth1 - veth1; gone after the test.  Returns a table with `left` and `right`: prefixes for commands.
+-- Or nil and why not.
+function M.netns(cables)
   if capture("id -u"):match("%d+") ~= "0" then
     return nil, "network namespaces need root"
   end
@@ -329,6 +335,11 @@ function M.netns()
     :format(left, right, left, right, left, right, left, right, left))
   if status ~= 0 then
     return nil, "no network namespaces here"
+  end
+  if cables == 2 and os.execute(([[exec >/dev/null 2>&1
+    ip link add veth1 netns %s type veth peer name veth1 netns %s &&
+    ip -n %s link set veth1 up && ip -n %s link set veth1 up]]):format(left, right, left, right)) ~= 0 then
+    return nil, "no second cable here"
   end
   return { left = "ip netns exec " .. left, right = "ip netns exec " .. right }
 end
