@@ -107,6 +107,20 @@ static void delete_oldest(struct mt_keep *k, int fd)
 	json_object_del(k->files, file);
 }
 
+bool mt_keep_drop(struct mt_keep *k)
+{
+	if (!json_object_size(k->files))
+		return false;
+	int fd = folder_fd(k);
+	if (fd < 0)
+		return false;
+	mt_log_warn("%s is full: the oldest segment %s is deleted", k->folder,
+	            json_object_iter_key(json_object_iter(k->files)));
+	delete_oldest(k, fd);
+	close(fd);
+	return true;
+}
+
 void mt_keep_add(struct mt_keep *k, const char *file, uint64_t bytes)
 {
 	append(k, file, bytes);

@@ -110,14 +110,19 @@ int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *er
 	while (n < 0 && errno == EINTR);
 	if (n == len - skip)
 		rc = 0;
-	else
-		mt_err_set(err, "can not write %s: %s", path,
-		           n < 0 ? strerror(errno) : "no space for a whole line");
-out:
-	if (fd >= 0 && close(fd) && !rc)
-		rc = mt_err_set(err, "can not write %s: %s", path, strerror(errno));
+	else if (n >= 0)
+		errno = ENOSPC;
+	if (rc)
+		mt_err_set(err, "can not write %s: %s", path, strerror(errno));
+out:;
+	int error = errno;
+	if (fd >= 0 && close(fd) && !rc) {
+		error = errno;
+		rc = mt_err_set(err, "can not write %s: %s", path, strerror(error));
+	}
 	free(path);
 	free(text);
+	errno = error;
 	return rc;
 }
 

@@ -25,7 +25,7 @@ struct mt_manifest_entry {
 
 /* The line; new reference, NULL: out of memory. */
 json_t *mt_manifest_line(const struct mt_manifest_entry *entry);
-/* Append it to folder/manifest.jsonl by one write.  0 or -1. */
+/* Append it to folder/manifest.jsonl by one write.  0, or -1 with errno. */
 int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *err);
 /* Call fn for each line of folder/manifest.jsonl that is a JSON object, oldest first; lines that
  * are not are skipped.  fn may not keep the line unless it takes a reference. */

@@ -169,6 +169,19 @@ static int set_watchfile(struct mt_parse *p, const struct mt_option *option, con
 	return set_text(p, option, value, err);
 }
 
+static int set_on_full(struct mt_parse *p, const struct mt_option *option, const char *value,
+                       struct mt_err *err)
+{
+	static const char *const rules[] = {"stop", "wait", "drop-oldest"};
+	(void)option;
+	for (unsigned i = 0; i < sizeof rules / sizeof *rules; i++)
+		if (strcmp(value, rules[i]) == 0) {
+			p->options->output.on_full = (enum mt_on_full)i;
+			return 0;
+		}
+	return mt_err_set(err, "%s %s: expected stop, wait or drop-oldest", p->spelt, value);
+}
+
 static int set_late(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
 {
 	(void)option;
@@ -463,6 +476,9 @@ const struct mt_option mt_options_table[] = {
 	 .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,
 	 .set = set_watchfile, .offset = AT(output.segment.watchfile),
 	 .help = "hold back the next segment until FILE exists"},
+	{.name = "on-full", .argument = "RULE", .topic = MT_TOPIC_SEGMENTS,
+	 .set = set_on_full,
+	 .help = "no space left: stop (default), wait, drop-oldest"},
 	{.name = "keep-files", .argument = "N", .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,
 	 .set = set_u64, .offset = AT(output.segment.keep_files), .min = 1, .max = INT64_MAX, .what = "a number of files",
 	 .help = "remove the oldest segments beyond N"},

@@ -50,6 +50,7 @@ struct mt_output {
 	uint8_t linktypes[MT_LINKTYPE_SET]; /* written, but for those of the open file */
 	const char *reason;                 /* why the next segment opens */
 	bool due;                           /* live: the time slot has no segment yet */
+	struct mt_space space;
 	int64_t due_ns;                     /* when it began; INT64_MIN: not known yet */
 	atomic_bool interrupted;
 };
@@ -493,7 +494,9 @@ static int open_file(struct mt_output *o, struct mt_err *err)
 static int open_bytes(struct mt_output *o, const struct mt_run_counters *counters, struct mt_err *err)
 {
 	const struct mt_output_config *c = o->config;
+	o->space = (struct mt_space){.rule = c->on_full, .interrupted = &o->interrupted};
 	struct mt_sink_config sink = {.codec = c->codec,
+	                              .space = &o->space,
 	                              .level = c->level,
 	                              .pipeout = c->pipeout,
 	                              .sha256 = c->segmented && c->segment.sha256,
@@ -508,7 +511,7 @@ static int open_bytes(struct mt_output *o, const struct mt_run_counters *counter
 	o->encoder.block = mt_sink_block(o->sink);
 	if (!c->segmented)
 		return open_file(o, err);
-	o->segments = mt_segments_new(c, o->hooks, counters, o->sink, &o->interrupted, err);
+	o->segments = mt_segments_new(c, o->hooks, counters, o->sink, &o->space, &o->interrupted, err);
 	if (!o->segments)
 		return -1;
 	if (c->segment.rotate_seconds)
@@ -704,6 +707,10 @@ json_t *mt_output_json(const struct mt_output *o)
 		json_object_set_new(j, "name", mt_json_text(o->config->name));
 	if (o->segments)
 		json_object_set_new(j, "segments", json_integer((json_int_t)mt_segments_closed(o->segments)));
+	if (o->config->on_full != MT_FULL_STOP) {
+		json_object_set_new(j, "deleted_segments", json_integer((json_int_t)atomic_load(&o->space.deleted)));
+		json_object_set_new(j, "waited_ms", json_integer((json_int_t)atomic_load(&o->space.waited_ms)));
+	}
 	return j;
 }
 

@@ -16,6 +16,7 @@
 
 #include "abi.h"
 #include "err.h"
+#include "full.h"
 #include "iface.h"
 
 enum mt_format {
@@ -47,6 +48,7 @@ struct mt_segment_config {
 };
 
 struct mt_output_config {
+	enum mt_on_full on_full;   /* --on-full */
 	const char *name;      /* of --out; "" for the default output */
 	const char *path;      /* file, "-", URI, or the folder of segments */
 	bool segmented;        /* -B */

@@ -35,6 +35,7 @@ struct mt_segments {
 	const struct mt_output_hooks *hooks;
 	const struct mt_run_counters *counters;
 	struct mt_sink *sink;
+	struct mt_space *space;
 	const atomic_bool *interrupted;
 	const char *output; /* in the manifest */
 	char extension[64];
@@ -100,18 +101,25 @@ static int prepare(struct mt_segments *s, struct mt_err *err)
 	if (mt_sequence_open(&s->sequence, c->sequence_file, err))
 		return -1;
 	report_leftovers(folder);
-	if (c->keep_files || c->keep_bytes)
+	bool keep = c->keep_files || c->keep_bytes || s->config->on_full == MT_FULL_DROP_OLDEST;
+	if (keep)
 		s->keep = mt_keep_new(folder, s->output, c->keep_files, c->keep_bytes);
 	if (c->on_close)
 		s->pool = mt_child_pool_new(c->on_close);
-	if ((c->on_close && !s->pool) || ((c->keep_files || c->keep_bytes) && !s->keep))
+	if ((c->on_close && !s->pool) || (keep && !s->keep))
 		return mt_err_set(err, "%s: out of memory", folder);
 	return 0;
 }
 
+static bool delete_oldest(void *ctx)
+{
+	struct mt_segments *s = ctx;
+	return s->keep && mt_keep_drop(s->keep);
+}
+
 struct mt_segments *mt_segments_new(const struct mt_output_config *config, const struct mt_output_hooks *hooks,
                                     const struct mt_run_counters *counters, struct mt_sink *sink,
-                                    const atomic_bool *interrupted, struct mt_err *err)
+                                    struct mt_space *space, const atomic_bool *interrupted, struct mt_err *err)
 {
 	struct mt_segments *s = calloc(1, sizeof *s);
 	if (!s) {
@@ -123,6 +131,9 @@ struct mt_segments *mt_segments_new(const struct mt_output_config *config, const
 	s->counters = counters;
 	s->sink = sink;
 	s->interrupted = interrupted;
+	s->space = space;
+	space->delete_oldest = delete_oldest;
+	space->ctx = s;
 	s->output = config->name && *config->name ? config->name : "default";
 	s->part.lock_fd = -1;
 	s->unlisted = json_array();
@@ -196,7 +207,11 @@ static int create_part(struct mt_segments *s, const struct mt_segment_view *view
 {
 	char *name = wanted_name(s, view);
 	if (name) {
-		int rc = mt_part_create(&s->part, s->config->path, name, s->extension, fd, err);
+		int rc;
+		do {
+			errno = 0;
+			rc = mt_part_create(&s->part, s->config->path, name, s->extension, fd, err);
+		} while (rc && mt_space_again(s->space, errno, s->config->path));
 		free(name);
 		if (!rc)
 			return 0;
@@ -206,7 +221,13 @@ static int create_part(struct mt_segments *s, const struct mt_segment_view *view
 	name = default_name(s, view);
 	if (!name)
 		return mt_err_set(err, "%s: out of memory for a name", s->config->path);
-	int rc = mt_part_create(&s->part, s->config->path, name, s->extension, fd, err);
+	int rc;
+	do {
+		errno = 0;
+		rc = mt_part_create(&s->part, s->config->path, name, s->extension, fd, err);
+	} while (rc && mt_space_again(s->space, errno, s->config->path));
+	if (!rc)
+		mt_space_found(s->space, s->config->path);
 	free(name);
 	return rc;
 }
@@ -322,8 +343,15 @@ static void record(struct mt_segments *s, json_t *line)
 		json_array_append(s->unlisted, line);
 		return;
 	}
-	if (!mt_manifest_append(s->config->path, line, &err))
+	int rc;
+	do {
+		errno = 0;
+		rc = mt_manifest_append(s->config->path, line, &err);
+	} while (rc && mt_space_again(s->space, errno, s->config->path));
+	if (!rc) {
+		mt_space_found(s->space, s->config->path);
 		return;
+	}
 	json_array_append(s->unlisted, line);
 	if (!s->troubled)
 		mt_log_warn("%s", err.text);

@@ -243,6 +243,8 @@ static int write_all(struct mt_sink *s, const uint8_t *data, size_t len, struct 
 			data += n;
 			len -= (size_t)n;
 			stuck_since = 0;
+			if (s->config.space)
+				mt_space_found(s->config.space, s->path);
 		} else if (n < 0 && errno == EINTR) {
 			continue;
 		} else if (n < 0 && errno == EAGAIN) {
@@ -252,8 +254,9 @@ static int write_all(struct mt_sink *s, const uint8_t *data, size_t len, struct 
 			if (command_left(s, err))
 				return -1;
 		} else {
-			return mt_err_set(err, "can not write %s: %s", s->path,
-			                  strerror(n < 0 ? errno : ENOSPC));
+			int error = n < 0 ? errno : ENOSPC;
+			if (!s->config.space || !mt_space_again(s->config.space, error, s->path))
+				return mt_err_set(err, "can not write %s: %s", s->path, strerror(error));
 		}
 	}
 	return 0;

@@ -1,0 +1,111 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- --on-full: what happens when there is no space left.
+local json = require("cjson")
+local t = require("support.moontap")
+
+local function find_obstacle()
+  t.fresh()
+  local ok, why = t.tmpfs("disk", "size=1M")
+  t.clean()
+  return not ok and why or nil
+end
+
+describe("a full disk", function()
+  local why = find_obstacle()
+  local it = why and function(name) it(name, function() pending(why) end) end or it
+
+  before_each(function()
+    t.fresh()
+    assert(t.tmpfs("disk", "size=2M"))
+    t.generate("in", "--packets 60000 --files 1 --snaplen 64") -- about 5 MB
+  end)
+  after_each(t.clean)
+
+  local function packets_on_disk()
+    local n = 0
+    for _, name in ipairs(t.tree("disk")) do
+      if name:match("%.pcap[.gz]*$") then
+        n = n + t.count("disk/" .. name)
+      end
+    end
+    return n
+  end
+
+  it("ends the run with 3, and what is written is whole, without --on-full and with stop", function()
+    for _, option in ipairs { "", "--on-full stop" } do
+      local r = t.balances(json.decode(t.run("moontap --json -q -S 512K -B disk/" .. #option .. " " .. option .. " in/*.pcap", 3).out))
+      assert.is_true(r.kept > 1000 and r.kept < 60000)
+      assert.equal(r.kept, packets_on_disk())
+      t.run("rm -r disk/" .. #option)
+    end
+  end)
+
+  it("is waited for with wait, and nothing is lost", function()
+    local r = t.run([[moontap --json -q -S 512K -B disk/out --on-full wait in/*.pcap >json & pid=$!
+      for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        mkdir -p elsewhere; for f in disk/out/*.pcap; do test -e $f && mv $f elsewhere/; done; sleep 0.2
+        kill -0 $pid 2>/dev/null || break
+      done; wait $pid]])
+    local o = t.balances(json.decode(t.read("json")))
+    assert.equal(60000, o.kept)
+    assert.is_true(o.outputs[1].waited_ms > 0)
+    assert.is_truthy(r.err:find("waiting for space", 1, true) and r.err:find("there is space again", 1, true), r.err)
+    t.run("test -z \"$(ls disk/out/*.pcap 2>/dev/null)\" || mv disk/out/*.pcap elsewhere/; mergecap -w all.pcap elsewhere/*.pcap")
+    assert.equal(60000, t.count("all.pcap"))
+    assert.equal(#o.segments, #t.json_lines("disk/out/manifest.jsonl"))
+  end)
+
+  it("a signal ends the wait, and what is written is whole", function()
+    t.run([[moontap --json -q -S 512K -B disk/out --on-full wait in/*.pcap >json & pid=$!; sleep 1.5; kill -INT $pid; wait $pid]], 3)
+    local o = t.balances(json.decode(t.read("json")))
+    assert.equal(o.kept, packets_on_disk())
+    assert.is_true(o.kept > 1000)
+  end)
+
+  it("makes the oldest segments go with drop-oldest, and nothing else", function()
+    t.write("disk/stranger.pcap", "not ours")
+    local r = t.run("moontap --json -q -S 512K -B disk/out --on-full drop-oldest in/*.pcap")
+    local o = t.balances(json.decode(r.out))
+    assert.equal(60000, o.kept)
+    assert.is_true(o.outputs[1].deleted_segments > 3)
+    local _, said = r.err:gsub("the oldest segment", "")
+    assert.equal(o.outputs[1].deleted_segments, said)
+    assert.equal("not ours", t.read("disk/stranger.pcap"))
+    -- the newest are there
+    local left, sum = {}, 0
+    for _, name in ipairs(t.tree("disk/out")) do
+      left[name] = true
+    end
+    for i = #o.segments, 1, -1 do
+      if left[o.segments[i].file] then
+        sum = sum + t.count("disk/out/" .. o.segments[i].file)
+        assert.is_true(i == #o.segments or left[o.segments[i + 1].file])
+      end
+    end
+    assert.is_true(sum > 1000)
+  end)
+
+  it("is survived through a codec as well", function()
+    local r = t.run("moontap --json -q -Z zst -S 256K -B disk/out --on-full drop-oldest in/*.pcap in/*.pcap in/*.pcap in/*.pcap in/*.pcap in/*.pcap")
+    assert.equal(360000, json.decode(r.out).kept)
+    for _, name in ipairs(t.tree("disk/out")) do
+      if name:match("zst$") then
+        t.run("zstd -qt disk/out/" .. name)
+      end
+    end
+  end)
+
+  it("one file without segments waits, or has nothing that could be dropped and waits, too", function()
+    for _, rule in ipairs { "wait", "drop-oldest" } do
+      local r = t.run(([[fallocate -l 1M disk/ballast; moontap --json -q --overwrite -o disk/one.pcap --on-full %s in/*.pcap >json & pid=$!
+        sleep 1; kill -0 $pid || exit 9; rm disk/ballast; sleep 0.5; kill -INT $pid; wait $pid; code=$?; cat json; exit $code]]):format(rule), 3)
+      local o = t.balances(json.decode(r.out))
+      assert.equal(o.kept, t.count("disk/one.pcap"))
+      t.run("rm disk/one.pcap")
+    end
+  end)
+
+  it("another word is refused", function()
+    t.refuses("moontap --on-full panic -o x.pcap in/*.pcap", 1, "--on-full", "stop, wait or drop-oldest")
+  end)
+end)
