@@ -675,6 +675,21 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
 }
 
+void mt_flow_lose(struct mt_flow *f, struct mt_batch *batch)
+{
+	if (batch) {
+		f->batch = batch;
+		f->next = 0;
+	}
+	if (!f->batch || f->next >= f->batch->n)
+		return;
+	for (uint32_t i = f->next; i < f->batch->n; i++)
+		if (f->batch->packets[i].verdict <= MT_VERDICT_LAST_OUTPUT)
+			f->batch->packets[i].verdict = MT_VERDICT_UNWRITABLE;
+	count(f, f->batch->n);
+	f->next = f->batch->n;
+}
+
 /* The stream clock goes on without packets. */
 static int tick_scripts(struct mt_flow *f)
 {

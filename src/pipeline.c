@@ -421,24 +421,46 @@ static struct mt_batch *hold(struct mt_run *run, struct mt_batch *b)
 	return b;
 }
 
+/* Live, an output or a script has failed for good: what was captured up to now is lost, but counted. */
+static bool gives_up(const struct mt_run *run)
+{
+	return run->options->any_live && mt_flow_status(run->flow) && !atomic_load(&run->abort);
+}
+
+static void lose_rest(struct mt_run *run, bool last)
+{
+	atomic_store(run->stop, true);
+	while (!last && !atomic_load(&run->abort)) {
+		struct mt_batch *b = mt_queue_pop(run->queue, TICK_MS);
+		if (!b)
+			continue;
+		last = b->last;
+		mt_flow_lose(run->flow, b);
+		mt_chunks_release(run->chunks, b->seq);
+		mt_queue_release(run->queue);
+	}
+}
+
 static void *hooks_main(void *arg)
 {
 	struct mt_run *run = arg;
 	struct mt_stage_clock *clock = run->profile ? &run->profile->hooks : NULL;
 	pthread_setname_np(pthread_self(), "mt-hooks");
 	mt_stage_begin(clock, MT_STAGE_ROUTE);
+	bool last = false;
 	for (;;) {
 		mt_stage_enter(clock, MT_STAGE_WAIT_BATCH);
 		struct mt_batch *b = mt_queue_pop(run->queue, TICK_MS);
 		mt_stage_enter(clock, MT_STAGE_ROUTE);
 		int r;
-		bool last = false;
 		if (b) {
 			last = b->last;
 			if (run->hook_screen)
 				mt_screen_batch(run->hook_screen, b);
 			uint64_t seq = b->seq;
 			r = mt_flow_batch(run->flow, b);
+			if (gives_up(run))
+				mt_flow_lose(run->flow, NULL);
 			b = hold(run, b);
 			mt_edits_release(b);
 			mt_chunks_release(run->chunks, seq);
@@ -453,6 +475,8 @@ static void *hooks_main(void *arg)
 		if (r <= 0 || last || mt_flow_status(run->flow) || atomic_load(&run->abort))
 			break;
 	}
+	if (gives_up(run))
+		lose_rest(run, last);
 	mt_queue_leave(run->queue);
 	mt_flow_finish(run->flow);
 	mt_stage_end(clock);
