@@ -7,6 +7,7 @@
  * shows progress; a thread of its own waits for signals.
  */
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <pcap/pcap.h>
 #include <poll.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,11 +26,13 @@
 #include "linktype.h"
 #include "log.h"
 #include "options.h"
+#include "part.h"
 #include "pipeline.h"
 #include "privileges.h"
 #include "profile.h"
 #include "progress.h"
 #include "report.h"
+#include "sandbox.h"
 #include "script.h"
 #include "units.h"
 
@@ -446,6 +450,35 @@ static void print_buffers(const struct mt_options *o)
 		            mt_format_size(o->kernel_buffer, kernel, sizeof kernel));
 }
 
+/* --sandbox: the folders of outputs are there from now on, and writable; nothing else is. */
+static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
+{
+	const char *paths[1 + MT_VERDICT_LAST_OUTPUT];
+	char *copies[1 + MT_VERDICT_LAST_OUTPUT] = {NULL};
+	unsigned n = 0;
+	int rc = 0;
+	for (unsigned i = 0; i <= o->n_named && !rc; i++) {
+		const struct mt_output_config *c = i ? &o->named[i - 1].output : &o->output;
+		struct stat st;
+		if (!c->path || strcmp(c->path, "-") == 0)
+			continue;
+		copies[n] = strdup(c->path);
+		paths[n] = c->path;
+		if (!copies[n])
+			rc = mt_err_set(err, "out of memory");
+		else if (c->segmented)
+			rc = mt_make_folders(c->path, err);
+		else if (stat(c->path, &st) || S_ISREG(st.st_mode))
+			paths[n] = dirname(copies[n]);
+		n++;
+	}
+	if (!rc)
+		rc = mt_sandbox_enter(paths, n, err);
+	while (n)
+		free(copies[--n]);
+	return rc;
+}
+
 static int run(struct program *p)
 {
 	struct mt_err err;
@@ -563,7 +596,11 @@ int main(int argc, char **argv)
 	int64_t now_ns = mt_wall_ns();
 	snprintf(p.run_id, sizeof p.run_id, "%lld-%d", (long long)(now_ns / 1000000), (int)getpid());
 	raise_file_limit();
-	int status = start_signal_thread(&p) ? MT_STATUS_USAGE : run(&p);
+	int status = MT_STATUS_USAGE;
+	if (p.options.sandbox && enter_sandbox(&p.options, &err))
+		mt_log_error("%s", err.text);
+	else if (!start_signal_thread(&p))
+		status = run(&p);
 	if (p.options.json && p.sources_tried)
 		print_json(&p, p.hooks, false, &status);
 	end_signal_thread(&p);

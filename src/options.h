@@ -86,6 +86,7 @@ struct mt_options {
 	bool profile;        /* --profile */
 	int verbosity;       /* -v */
 	const char *user;    /* --relinquish-privileges */
+	bool sandbox;        /* --sandbox */
 	const char *lua_dir; /* --lua-dir */
 	enum mt_error_rule on_script_error;
 	uint64_t script_errors;     /* --script-errors */

@@ -284,6 +284,41 @@ static int resolve_live(struct mt_options *o, struct mt_err *err)
 	return check_clocks(o, err);
 }
 
+static bool is_below(const char *file, const char *folder)
+{
+	char *copy = strdup(file), *real_folder = folder ? realpath(folder, NULL) : NULL, *slash;
+	if (copy && (slash = strrchr(copy, '/')))
+		*slash = 0;
+	char *real_file = copy ? realpath(slash ? (*copy ? copy : "/") : ".", NULL) : NULL;
+	size_t n = real_folder ? strlen(real_folder) : 0;
+	bool below = n && real_file && strncmp(real_file, real_folder, n) == 0 &&
+	             (!real_file[n] || real_file[n] == '/');
+	free(copy);
+	free(real_file);
+	free(real_folder);
+	return below;
+}
+
+/* --sandbox: what would need more than to write below the output folders is refused. */
+static int check_sandbox(const struct mt_options *o, struct mt_err *err)
+{
+	if (!o->sandbox)
+		return 0;
+	for (unsigned i = 0; i <= o->n_named; i++) {
+		const struct mt_output_config *c = i ? &o->named[i - 1].output : &o->output;
+		if (c->pipeout || c->segment.on_close)
+			return mt_err_set(err, "--sandbox: %s %s: programs can not be run in it",
+			                  c->pipeout ? "--pipeout" : "--on-close",
+			                  c->pipeout ? c->pipeout : c->segment.on_close);
+		if (c->segment.sequence_file && !is_below(c->segment.sequence_file, c->path))
+			return mt_err_set(err, "--sandbox: -N %s: is not below the output folder %s",
+			                  c->segment.sequence_file, c->path);
+		if (c->path && c->format == MT_FORMAT_TRACE)
+			return mt_err_set(err, "--sandbox: %s: libtrace's outputs can not be used in it", c->path);
+	}
+	return 0;
+}
+
 /* The snap length that file headers state: the longest that any source lets through. */
 static void resolve_snaplen(struct mt_options *o)
 {
@@ -307,7 +342,7 @@ int mt_options_resolve(struct mt_parse *p, struct mt_err *err)
 		return check_command(p, err);
 	if (take_output_word(p, err) || check_needs(p, err) || mt_options_resolve_outputs(p, err) ||
 	    check_print(o, err) || resolve_times(p, err) || resolve_sources(p, err) || resolve_live(o, err) ||
-	    mt_options_check_overlap(p, err))
+	    mt_options_check_overlap(p, err) || check_sandbox(o, err))
 		return -1;
 	resolve_snaplen(o);
 	if (o->any_live && !o->script_timeout_ms)

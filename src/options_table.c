@@ -564,6 +564,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "relinquish-privileges", .alias = "user", .argument = "USER", .topic = MT_TOPIC_LIVE,
 	 .set = set_user, .offset = AT(user),
 	 .help = "become USER when the sources are open"},
+	{.name = "sandbox", .topic = MT_TOPIC_LIVE,
+	 .set = set_flag, .offset = AT(sandbox),
+	 .help = "write below the output folders only, run no program"},
 
 	/* misc */
 	{.name = "print", .topic = MT_TOPIC_MISC,

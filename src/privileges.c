@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 int mt_privileges_drop(const char *user, struct mt_err *err)
@@ -13,6 +14,8 @@ int mt_privileges_drop(const char *user, struct mt_err *err)
 	const struct passwd *pw = getpwnam(user);
 	if (!pw)
 		return mt_err_set(err, "user %s: %s", user, errno ? strerror(errno) : "there is no such user");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return mt_err_set(err, "user %s: no_new_privs: %s", user, strerror(errno));
 	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
 		return 0;
 	if (initgroups(user, pw->pw_gid) || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) ||

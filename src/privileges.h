@@ -6,7 +6,8 @@
 #define MT_PRIVILEGES_H
 #include "err.h"
 
-/* Take on the user's id, group and supplementary groups, for good.  0, or -1 with err. */
+/* Take on the user's id, group and supplementary groups, for good; programs that are run gain none either
+ * (no_new_privs).  0, or -1 with err. */
 int mt_privileges_drop(const char *user, struct mt_err *err);
 
 #endif
