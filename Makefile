@@ -149,6 +149,9 @@ install: $(PROGRAM)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/moontap
 	ln -sf moontap $(DESTDIR)$(PREFIX)/bin/mtracecap
 	install -m 644 docs/moontap.1 $(DESTDIR)$(PREFIX)/share/man/man1/moontap.1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@BINDIR@|$(PREFIX)/bin|' docs/moontap@.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/moontap@.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/moontap@.service
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz moontap mtracecap demo

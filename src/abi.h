@@ -896,6 +896,27 @@ MT_EXPORT int32_t mt_edit_comment(struct mt_hook_state *st, struct mt_packet *pa
  * *len: bytes of the text.  The search goes on behind the text. */
 MT_EXPORT int32_t mt_packet_comment(const struct mt_packet *packet, uint32_t at, uint32_t *len);
 
+/* --- metrics of scripts (metric.h) ---------------------------------------------------------- */
+
+enum mt_metric_kind { MT_METRIC_GAUGE, MT_METRIC_COUNTER };
+enum { MT_METRICS_MOST = 10000 }; /* series, in all */
+
+/* One series of a metric.  Scripts write value, others read it; the rest does not change, and it stays until
+ * the program ends. */
+struct mt_metric {
+	double value;
+	uint32_t kind; /* enum mt_metric_kind */
+	uint32_t reserved;
+	const char *name, *help;
+	const char *labels; /* as Prometheus has them: a="x",b="y"; "": none */
+	struct mt_metric *next;
+};
+/* The series of that name and labels, made if new.  NULL: the name is one of the other kind, there are too
+ * many, or memory is out. */
+MT_EXPORT struct mt_metric *mt_metric_new(uint32_t kind, const char *name, const char *help,
+                                          const char *labels);
+MT_EXPORT uint32_t mt_metric_count(void);
+
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {
 	const char *name;

@@ -44,7 +44,8 @@ int mt_flow_add_named(struct mt_flow *f, struct mt_output *o);
 int mt_flow_start(struct mt_flow *f, const json_t *sources);
 /* on_stop of the scripts that have not failed. */
 void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources);
-/* Nothing more can be written: count the packets of the batch (NULL: what is left of the one in hand) as dropped. */
+/* Nothing more can be written: count the packets of the batch (NULL: what is left of the one in hand) as
+ * dropped. */
 void mt_flow_lose(struct mt_flow *flow, struct mt_batch *batch);
 /* Work on a batch.  1: go on; 0: the run has come to its end (-c, --duration, a script said
  * stop); -1: an output or a script failed, it was reported, mt_flow_status tells. */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "beat.h"
 #include "log.h"
 #include "units.h"
 
@@ -24,6 +25,7 @@ bool mt_space_again(struct mt_space *s, int error, const char *path)
 		s->waiting_since_ms = mt_monotonic_ms();
 		mt_log_error("can not write %s: %s; waiting for space", path, strerror(error));
 	}
+	mt_beat(MT_BEAT_WRITER);
 	poll(NULL, 0, RETRY_MS);
 	return true;
 }

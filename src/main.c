@@ -21,10 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "beat.h"
 #include "flow.h"
 #include "hooks.h"
 #include "linktype.h"
 #include "log.h"
+#include "metrics.h"
+#include "notify.h"
 #include "options.h"
 #include "part.h"
 #include "pipeline.h"
@@ -37,6 +40,7 @@
 #include "units.h"
 
 enum {
+	STATUS_MS = 5000,      /* the service manager's status line */
 	PROGRESS_MS = 250,     /* how often the progress line is renewed */
 	BLOCKED_MS = 500,      /* how long to wait for a reader of what a stuck script may hold up */
 	ABANDON_MS = 2000,     /* after a second signal: how long a script may take to let go */
@@ -45,6 +49,7 @@ enum {
 };
 
 struct program {
+	struct mt_metrics *metrics; /* or NULL */
 	struct mt_options options;
 	struct mt_ifaces *ifaces;
 	struct mt_script *script;
@@ -193,12 +198,46 @@ static void show_progress(struct program *p, struct mt_progress *progress)
 	mt_log_progress(line);
 }
 
+/* What the service manager was told last. */
+struct alive {
+	int64_t every_ms; /* at most so long between two signs of life; 0: none are wanted */
+	int64_t said_ms;
+	unsigned beats[MT_BEAT_SIDES];
+};
+
+/* The watchdog hears of the data path, not of this thread: nothing is said when one side has not moved.  The
+ * longest time to sleep before the next call, or -1. */
+static int tell_alive(struct program *p, struct alive *a)
+{
+	int64_t now_ms = mt_monotonic_ms();
+	int64_t every_ms = a->every_ms && a->every_ms < STATUS_MS ? a->every_ms : STATUS_MS;
+	if (!mt_notify_wanted())
+		return -1;
+	if (a->said_ms && now_ms - a->said_ms < every_ms)
+		return (int)(every_ms - (now_ms - a->said_ms));
+	a->said_ms = now_ms;
+	bool moved = true;
+	for (unsigned i = 0; i < MT_BEAT_SIDES; i++) {
+		unsigned beats = atomic_load(&mt_beats[i]);
+		moved = moved && (beats != a->beats[i] || mt_run_done(p->run));
+		a->beats[i] = beats;
+	}
+	struct mt_counts seen = mt_counts_progress(mt_flow_counts(p->flow));
+	char packets[32], kept[32];
+	mt_notify("STATUS=%s packets, %s kept%s%s", mt_format_count(seen.packets, packets, sizeof packets),
+	          mt_format_count(seen.kept, kept, sizeof kept), moved ? "" : ", stuck",
+	          moved && a->every_ms ? "\nWATCHDOG=1" : "");
+	return (int)every_ms;
+}
+
 /* Wait for the end of the hook thread. */
 static void supervise(struct program *p)
 {
 	bool live = p->options.any_live;
 	bool show = !p->options.quiet && isatty(STDERR_FILENO) && !p->options.print;
 	struct mt_progress progress = {.live = live};
+	struct alive alive = {.every_ms = mt_notify_watchdog_ms() / 2};
+	mt_notify("READY=1\nSTATUS=capturing");
 	int64_t stop_ms =
 	        live && p->options.duration_ns ? p->started_ms + p->options.duration_ns / 1000000 : INT64_MAX;
 	struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
@@ -207,6 +246,9 @@ static void supervise(struct program *p)
 		int timeout = show ? PROGRESS_MS : -1;
 		if (left >= 0 && (timeout < 0 || left < timeout))
 			timeout = (int)left;
+		int pause = tell_alive(p, &alive);
+		if (pause >= 0 && (timeout < 0 || pause < timeout))
+			timeout = pause;
 		int ready = poll(&done, 1, timeout);
 		if (ready > 0 || (ready < 0 && errno != EINTR))
 			break;
@@ -336,6 +378,7 @@ static void on_signal(struct program *p, int number)
 			mt_log_info(0, "ending; interrupt again to end at once");
 	}
 	atomic_store(&p->stop, true);
+	mt_notify("STOPPING=1");
 	if (running)
 		interrupt_outputs(p);
 }
@@ -490,6 +533,10 @@ static int run(struct program *p)
 	p->run = mt_run_open(&p->options, p->ifaces, &p->stop);
 	if (!p->run)
 		return atomic_load(&p->stop) ? MT_STATUS_OK : MT_STATUS_USAGE;
+	if (p->options.metrics && !(p->metrics = mt_metrics_start(p->options.metrics, &err))) {
+		mt_log_error("%s", err.text);
+		return MT_STATUS_USAGE;
+	}
 	if (p->options.user && mt_privileges_drop(p->options.user, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_USAGE;
@@ -503,6 +550,7 @@ static int run(struct program *p)
 		return MT_STATUS_USAGE;
 	}
 	mt_flow_set_drops(p->flow, mt_run_drops, p->run);
+	mt_run_set_metrics(p->run, p->metrics);
 	if (p->options.profile) {
 		mt_run_profile(p->run, &p->profile, p->hooks);
 		mt_flow_set_clock(p->flow, &p->profile.hooks);
@@ -531,6 +579,7 @@ static int clean_up(struct program *p, int status)
 		flush_patiently(stdout);
 		_exit(status);
 	}
+	mt_metrics_stop(p->metrics);
 	mt_hooks_free(p->hooks);
 	mt_script_free(p->script); /* finalizers of scripts may look at packets and segments still */
 	mt_flow_free(p->flow);
@@ -596,6 +645,7 @@ int main(int argc, char **argv)
 	int64_t now_ns = mt_wall_ns();
 	snprintf(p.run_id, sizeof p.run_id, "%lld-%d", (long long)(now_ns / 1000000), (int)getpid());
 	raise_file_limit();
+	mt_notify_open();
 	int status = MT_STATUS_USAGE;
 	if (p.options.sandbox && enter_sandbox(&p.options, &err))
 		mt_log_error("%s", err.text);

@@ -87,6 +87,7 @@ struct mt_options {
 	int verbosity;       /* -v */
 	const char *user;    /* --relinquish-privileges */
 	bool sandbox;        /* --sandbox */
+	const char *metrics; /* --metrics */
 	const char *lua_dir; /* --lua-dir */
 	enum mt_error_rule on_script_error;
 	uint64_t script_errors;     /* --script-errors */

@@ -314,7 +314,8 @@ static int check_sandbox(const struct mt_options *o, struct mt_err *err)
 			return mt_err_set(err, "--sandbox: -N %s: is not below the output folder %s",
 			                  c->segment.sequence_file, c->path);
 		if (c->path && c->format == MT_FORMAT_TRACE)
-			return mt_err_set(err, "--sandbox: %s: libtrace's outputs can not be used in it", c->path);
+			return mt_err_set(err, "--sandbox: %s: libtrace's outputs can not be used in it",
+			                  c->path);
 	}
 	return 0;
 }

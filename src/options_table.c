@@ -6,6 +6,7 @@
  * one option only; what needs two or more is in options_resolve.c.
  */
 #include "options_table.h"
+#include "metrics.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -180,6 +181,12 @@ static int set_on_full(struct mt_parse *p, const struct mt_option *option, const
 			return 0;
 		}
 	return mt_err_set(err, "%s %s: expected stop, wait or drop-oldest", p->spelt, value);
+}
+
+static int set_metrics(struct mt_parse *p, const struct mt_option *option, const char *value,
+                       struct mt_err *err)
+{
+	return mt_metrics_check(value, err) ? -1 : set_text(p, option, value, err);
 }
 
 static int set_late(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
@@ -564,6 +571,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "relinquish-privileges", .alias = "user", .argument = "USER", .topic = MT_TOPIC_LIVE,
 	 .set = set_user, .offset = AT(user),
 	 .help = "become USER when the sources are open"},
+	{.name = "metrics", .argument = "[ADDR:]PORT", .topic = MT_TOPIC_LIVE,
+	 .set = set_metrics, .offset = AT(metrics),
+	 .help = "numbers for Prometheus by HTTP, of this host only unless ADDR"},
 	{.name = "sandbox", .topic = MT_TOPIC_LIVE,
 	 .set = set_flag, .offset = AT(sandbox),
 	 .help = "write below the output folders only, run no program"},

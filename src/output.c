@@ -51,7 +51,7 @@ struct mt_output {
 	const char *reason;                 /* why the next segment opens */
 	bool due;                           /* live: the time slot has no segment yet */
 	struct mt_space space;
-	int64_t due_ns;                     /* when it began; INT64_MIN: not known yet */
+	int64_t due_ns; /* when it began; INT64_MIN: not known yet */
 	atomic_bool interrupted;
 };
 
@@ -708,7 +708,8 @@ json_t *mt_output_json(const struct mt_output *o)
 	if (o->segments)
 		json_object_set_new(j, "segments", json_integer((json_int_t)mt_segments_closed(o->segments)));
 	if (o->config->on_full != MT_FULL_STOP) {
-		json_object_set_new(j, "deleted_segments", json_integer((json_int_t)atomic_load(&o->space.deleted)));
+		json_object_set_new(j, "deleted_segments",
+		                    json_integer((json_int_t)atomic_load(&o->space.deleted)));
 		json_object_set_new(j, "waited_ms", json_integer((json_int_t)atomic_load(&o->space.waited_ms)));
 	}
 	return j;

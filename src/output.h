@@ -48,13 +48,13 @@ struct mt_segment_config {
 };
 
 struct mt_output_config {
-	enum mt_on_full on_full;   /* --on-full */
-	const char *name;      /* of --out; "" for the default output */
-	const char *path;      /* file, "-", URI, or the folder of segments */
-	bool segmented;        /* -B */
-	enum mt_format format; /* not MT_FORMAT_AUTO */
-	bool microseconds;     /* pcap: write microsecond stamps */
-	bool refuse_finer;     /* … and no packet whose time would lose digits by that */
+	enum mt_on_full on_full; /* --on-full */
+	const char *name;        /* of --out; "" for the default output */
+	const char *path;        /* file, "-", URI, or the folder of segments */
+	bool segmented;          /* -B */
+	enum mt_format format;   /* not MT_FORMAT_AUTO */
+	bool microseconds;       /* pcap: write microsecond stamps */
+	bool refuse_finer;       /* … and no packet whose time would lose digits by that */
 	uint16_t
 	        linktype; /* pcap: of the file header; 0xffff: of the first packet, Ethernet if there is none */
 	enum mt_codec_id codec;

@@ -8,10 +8,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "beat.h"
 #include "edit.h"
 #include "feed.h"
 #include "log.h"
 #include "merge.h"
+#include "metrics.h"
 #include "profile.h"
 #include "queue.h"
 #include "report.h"
@@ -27,6 +29,8 @@ enum {
 	LAG_MS = 1000,             /* how often live sources are looked at for being late */
 	DRAIN_MS = 1000            /* after a stop, pipes are waited for that long */
 };
+
+_Atomic unsigned mt_beats[MT_BEAT_SIDES];
 
 /* What one source lost, copied by the reading thread for others to look at. */
 struct losses {
@@ -47,6 +51,8 @@ struct mt_run {
 	struct mt_merge *merge;
 	struct mt_queue *queue;
 	struct mt_flow *flow;
+	struct mt_metrics *metrics;   /* or NULL */
+	int64_t metrics_at_ms;        /* hook thread */
 	struct mt_profile *profile;   /* or NULL */
 	struct mt_hooks *scripts;     /* for the profile; or NULL */
 	struct mt_stage_clock *clock; /* of the reading thread; or NULL */
@@ -330,6 +336,7 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 		if (mt_queue_left(run->queue) || must_end(run, quiet))
 			return MT_END;
 		uint64_t wait_batch = 0;
+		mt_beat(MT_BEAT_READER);
 		enum mt_read r = mt_merge_fill(run->merge, b, &wait_batch);
 		if (r == MT_OK || r == MT_END)
 			return r;
@@ -367,6 +374,7 @@ static void *reader_main(void *arg)
 	pthread_setname_np(pthread_self(), "mt-reader"); /* for top -H, perf */
 	mt_stage_begin(run->clock, MT_STAGE_MERGE);
 	for (;;) {
+		mt_beat(MT_BEAT_READER);
 		mt_stage_enter(run->clock, MT_STAGE_WAIT_QUEUE);
 		struct mt_batch *b = mt_queue_reserve(run->queue, TICK_MS);
 		mt_stage_enter(run->clock, MT_STAGE_MERGE);
@@ -394,8 +402,20 @@ static void *reader_main(void *arg)
 
 /* --- the hook thread --------------------------------------------------------------------- */
 
+static void update_metrics(struct mt_run *run)
+{
+	int64_t now_ms = mt_monotonic_ms();
+	if (now_ms - run->metrics_at_ms < MT_METRICS_EVERY_MS)
+		return;
+	run->metrics_at_ms = now_ms;
+	mt_metrics_update(run->metrics, mt_report_now(run->flow, run->ifaces));
+}
+
 static void serve_requests(struct mt_run *run)
 {
+	mt_beat(MT_BEAT_WRITER);
+	if (run->metrics)
+		update_metrics(run);
 	if (atomic_exchange(&run->want_rotate, false))
 		mt_flow_rotate(run->flow);
 	if (!atomic_exchange(&run->want_stats, false))
@@ -495,6 +515,11 @@ void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_ho
 	run->scripts = scripts;
 	run->clock = &profile->reader;
 	mt_merge_set_clock(run->merge, run->clock);
+}
+
+void mt_run_set_metrics(struct mt_run *run, struct mt_metrics *metrics)
+{
+	run->metrics = metrics;
 }
 
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)

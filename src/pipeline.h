@@ -31,6 +31,7 @@
 
 struct mt_run;
 struct mt_hooks;
+struct mt_metrics;
 struct mt_profile;
 
 /* Open all sources of the options.  Every one that fails is reported; then NULL.  The run
@@ -52,6 +53,8 @@ bool mt_run_microseconds(const struct mt_run *run, bool *sure);
 
 /* --profile: measure into *profile, which is borrowed; scripts are asked for their part at SIGUSR1. */
 void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_hooks *scripts);
+/* --metrics: leave the numbers there now and then; borrowed. */
+void mt_run_set_metrics(struct mt_run *run, struct mt_metrics *metrics);
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
 /* Descriptor that becomes readable when the hook thread has ended. */

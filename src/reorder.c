@@ -195,7 +195,8 @@ static bool take_in(struct mt_reorder *r)
 {
 	for (; r->raw_pos < r->raw_n; r->raw_pos++) {
 		const struct mt_packet *p = &r->raw[r->raw_pos];
-		bool set_back = p->ts_ns < INT64_MAX - CLOCK_SET_BACK_NS && p->ts_ns + CLOCK_SET_BACK_NS < r->newest_ns;
+		bool set_back =
+		        p->ts_ns < INT64_MAX - CLOCK_SET_BACK_NS && p->ts_ns + CLOCK_SET_BACK_NS < r->newest_ns;
 		r->flushing = set_back && r->n;
 		if (r->flushing)
 			break;

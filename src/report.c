@@ -6,6 +6,7 @@
 
 #include "linktype.h"
 #include "log.h"
+#include "metric.h"
 #include "units.h"
 
 /* What only the counters know of an output. */
@@ -117,6 +118,17 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 	return o;
 }
 
+json_t *mt_report_now(const struct mt_flow *flow, const struct mt_ifaces *ifaces)
+{
+	json_t *o = mt_report_totals(flow, ifaces), *outputs = json_array();
+	json_object_set_new(o, "sources", mt_report_sources(flow, ifaces));
+	for (unsigned v = 0; v < mt_flow_outputs(flow); v++)
+		if (mt_flow_output(flow, v))
+			json_array_append_new(outputs, output_json(flow, v));
+	json_object_set_new(o, "outputs", outputs);
+	return o;
+}
+
 json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, json_t *results, int status)
 {
 	json_t *o = mt_report_totals(flow, ifaces);
@@ -134,6 +146,9 @@ json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces
 	json_object_set_new(o, "outputs", outputs);
 	json_object_set_new(o, "segments", segments);
 	json_object_set_new(o, "scripts", results ? results : json_object());
+	json_t *metrics = mt_metric_json();
+	if (metrics)
+		json_object_set_new(o, "metrics", metrics);
 	json_object_set_new(o, "status", json_integer(status));
 	return o;
 }

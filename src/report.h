@@ -19,6 +19,8 @@ json_t *mt_report_totals(const struct mt_flow *flow, const struct mt_ifaces *ifa
 /* The object of --json; flow may be NULL (a run that did not start).  results: of the scripts, taken; may be
  * NULL.  New reference. */
 json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces, json_t *results, int status);
+/* Totals with "sources" and "outputs", nothing of it shared: for another thread.  New reference. */
+json_t *mt_report_now(const struct mt_flow *flow, const struct mt_ifaces *ifaces);
 /* Did the run lose packets: by our buffers, by outputs, in the kernel? */
 bool mt_report_lossy(const json_t *totals);
 /* Statistics as text on standard error: SIGUSR1, and the end of a run with -v. */

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "beat.h"
 #include "child.h"
 #include "keep.h"
 #include "log.h"
@@ -174,6 +175,7 @@ static void wait_for_watchfile(struct mt_segments *s)
 	mt_log_info(1, "waiting for %s", path);
 	while (access(path, F_OK) && !atomic_load(s->interrupted)) {
 		nanosleep(&pause, NULL);
+		mt_beat(MT_BEAT_WRITER);
 		mt_segments_tick(s);
 	}
 }

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "beat.h"
 #include "child.h"
 #include "codec.h"
 #include "log.h"
@@ -216,6 +217,7 @@ static int wait_writable(struct mt_sink *s, int64_t *stuck_since, struct mt_err 
 {
 	struct pollfd pfd = {.fd = s->fd, .events = POLLOUT};
 	int rc = poll(&pfd, 1, POLL_MS);
+	mt_beat(MT_BEAT_WRITER);
 	if (rc != 0 || !s->pid || !s->config.interrupted || !atomic_load(s->config.interrupted))
 		return 0;
 	int64_t now = mt_monotonic_ms();

@@ -25,7 +25,7 @@ struct mt_block {
 int mt_block_reserve(struct mt_block *block, size_t n);
 
 struct mt_sink_config {
-	struct mt_space *space;       /* asked when there is none left; NULL: a write fails */
+	struct mt_space *space; /* asked when there is none left; NULL: a write fails */
 	enum mt_codec_id codec;
 	int level;
 	const char *pipeout; /* or NULL */

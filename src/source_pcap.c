@@ -37,8 +37,8 @@ struct capture {
 	int64_t looked_ms; /* when that was */
 	bool failed;       /* reading did, after packets that are in the run */
 	struct mt_err err;
-	bool lingered;        /* it has, and what the kernel still had was waited for */
-	int timeout_ms;       /* the kernel hands a block over after that */
+	bool lingered;                   /* it has, and what the kernel still had was waited for */
+	int timeout_ms;                  /* the kernel hands a block over after that */
 	uint32_t last_drop, last_ifdrop; /* libpcap's counters are 32 bits and wrap */
 	uint64_t drops;                  /* also of what was open before, if it is opened again */
 };
@@ -174,7 +174,8 @@ static enum mt_read next_packet(struct capture *c, struct mt_err *err)
 		mt_err_set(err, "%s", pcap_geterr(c->pcap));
 		if (c->lingered)
 			return MT_ERROR;
-		/* The kernel still hands over the block that it was filling, and libpcap looks at that first. */
+		/* The kernel still hands over the block that it was filling, and libpcap looks at that first.
+		 */
 		c->lingered = true;
 		poll(NULL, 0, c->timeout_ms + MARGIN_MS);
 		return next_packet(c, err);

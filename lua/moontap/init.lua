@@ -2,7 +2,7 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
+-- `rate`, `gauge`, `counter`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
 -- version of the program.
 -- @module moontap
 
@@ -53,8 +53,10 @@ M.format = format
 -- What has a module of its own and is loaded when a script first names it, so that a short run does not
 -- pay for what it does not use: the name, its module, and what of it is the value if not all.
 local LATER = {
+  counter = { "moontap.metric", "counter" },
   distinct = { "moontap.distinct", "new" },
   filter = { "moontap.filter", "new" },
+  gauge = { "moontap.metric", "gauge" },
   histogram = { "moontap.histogram", "new" },
   json = { "moontap.json" },
   net = { "moontap.net", "new" },
