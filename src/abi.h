@@ -896,6 +896,11 @@ MT_EXPORT int32_t mt_edit_comment(struct mt_hook_state *st, struct mt_packet *pa
  * *len: bytes of the text.  The search goes on behind the text. */
 MT_EXPORT int32_t mt_packet_comment(const struct mt_packet *packet, uint32_t at, uint32_t *len);
 
+/* --- flight recorder (recorder.h) ------------------------------------------------------------- */
+
+/* moontap.trigger; post: seconds.  0; -1: there is no flight recorder; -2: the run has not begun. */
+MT_EXPORT int32_t mt_trigger(struct mt_hook_state *st, const char *reason, double post);
+
 /* --- metrics of scripts (metric.h) ---------------------------------------------------------- */
 
 enum mt_metric_kind { MT_METRIC_GAUGE, MT_METRIC_COUNTER };

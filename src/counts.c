@@ -216,6 +216,27 @@ void mt_counts_lose(struct mt_counts_table *t, uint8_t verdict, uint64_t n)
 	add_seen(&t->kept, -n);
 }
 
+static struct mt_counts *unkeep(struct mt_counts_table *t, uint32_t iface)
+{
+	struct mt_counts *c = entry(t, iface);
+	c->kept--; /* it may be counted later in this batch */
+	if (t->recent[MT_VERDICT_DEFAULT])
+		t->recent[MT_VERDICT_DEFAULT]->n--;
+	add_seen(&t->kept, (uint64_t)-1);
+	return c;
+}
+
+void mt_counts_pass(struct mt_counts_table *t, uint32_t iface)
+{
+	unkeep(t, iface)->script_dropped++;
+}
+
+void mt_counts_refuse(struct mt_counts_table *t, uint32_t iface)
+{
+	unkeep(t, iface)->dropped++;
+	add_seen(&t->dropped, 1);
+}
+
 struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface)
 {
 	const struct mt_counts *page = t->pages[iface / PAGE % MAX_PAGES];

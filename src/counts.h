@@ -38,6 +38,10 @@ int mt_counts_watch(struct mt_counts_table *t, uint8_t verdict);
 uint64_t mt_counts_kept(const struct mt_counts_table *t, uint8_t verdict);
 /* The n packets kept last with this verdict never reached their file: they are dropped, not kept. */
 void mt_counts_lose(struct mt_counts_table *t, uint8_t verdict, uint64_t n);
+/* A packet of the default output that was counted as kept is one that a script dropped after all; or its output
+ * could not take it. */
+void mt_counts_pass(struct mt_counts_table *t, uint32_t iface);
+void mt_counts_refuse(struct mt_counts_table *t, uint32_t iface);
 /* Counts of one interface; zeros if nothing came from it. */
 struct mt_counts mt_counts_of(const struct mt_counts_table *t, uint32_t iface);
 struct mt_counts mt_counts_total(const struct mt_counts_table *t);

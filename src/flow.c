@@ -11,6 +11,7 @@
 #include "log.h"
 #include "print.h"
 #include "profile.h"
+#include "recorder.h"
 #include "script.h"
 #include "units.h"
 
@@ -43,7 +44,8 @@ struct mt_flow {
 	struct mt_batch *stuck;         /* … and here it is meanwhile; NULL: no hook has one */
 	struct mt_counts_table *counts;
 	uint64_t kept;
-	int64_t first_ns, clock_ns; /* INT64_MIN: no packet yet */
+	struct mt_recorder *recorder; /* --pre, of the default output; or NULL */
+	int64_t first_ns, clock_ns;   /* INT64_MIN: no packet yet */
 	bool limit_reached;
 	bool finished; /* no batch is in hand any more */
 
@@ -105,6 +107,13 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
 		mt_flow_free(f);
 		return NULL;
 	}
+	if (options->pre_ns) {
+		f->recorder = mt_recorder_new(options->pre_ns, options->pre_bytes, f->counts);
+		if (!f->recorder) {
+			mt_flow_free(f);
+			return NULL;
+		}
+	}
 	f->options = options;
 	f->ifaces = ifaces;
 	f->scripts = scripts;
@@ -131,6 +140,7 @@ void mt_flow_free(struct mt_flow *f)
 		return;
 	for (unsigned i = 0; i < f->n_outputs; i++)
 		mt_output_free(f->outputs[i]);
+	mt_recorder_free(f->recorder);
 	mt_counts_free(f->counts);
 	free(f->pristine);
 	free(f->spare);
@@ -286,11 +296,28 @@ static void settle(struct mt_flow *f)
 	for (unsigned v = 0; v < f->n_outputs; v++) {
 		uint64_t written = f->outputs[v] ? mt_output_written(f->outputs[v]) : 0;
 		uint64_t kept = f->outputs[v] ? mt_counts_kept(f->counts, (uint8_t)v) : 0;
+		if (v == MT_VERDICT_DEFAULT && f->recorder)
+			kept -= mt_recorder_held(f->recorder);
 		if (written >= kept)
 			continue;
 		mt_counts_lose(f->counts, (uint8_t)v, kept - written);
 		f->kept -= kept - written;
 	}
+}
+
+static int write_packets(struct mt_flow *f, unsigned v, uint32_t upto, struct mt_err *err)
+{
+	struct mt_packet *packets = f->batch->packets + f->next;
+	if (v == MT_VERDICT_DEFAULT && f->recorder)
+		return mt_recorder_write(f->recorder, f->outputs[v], packets, upto - f->next, err);
+	return mt_output_write(f->outputs[v], packets, upto - f->next, (uint8_t)v, err);
+}
+
+static bool needs_hook(const struct mt_flow *f, unsigned v, const struct mt_packet *p, bool takes)
+{
+	if (v == MT_VERDICT_DEFAULT && f->recorder)
+		return mt_recorder_needs_hook(f->recorder, f->outputs[v], p, takes);
+	return mt_output_needs_hook(f->outputs[v], p, takes);
 }
 
 /* Write, print and count the packets from f->next to upto, which have their verdicts. */
@@ -304,8 +331,7 @@ static int route(struct mt_flow *f, uint32_t upto)
 		struct mt_err err;
 		if (!f->outputs[v])
 			continue;
-		if (!f->failed && mt_output_write(f->outputs[v], f->batch->packets + f->next, upto - f->next,
-		                                  (uint8_t)v, &err))
+		if (!f->failed && write_packets(f, v, upto, &err))
 			r = output_failed(f, &err);
 		if (f->batch->edits)
 			mt_output_check_edits(f->outputs[v], f->batch, f->next, upto, (uint8_t)v, &f->said);
@@ -327,7 +353,7 @@ static int route(struct mt_flow *f, uint32_t upto)
 static bool calls_hook(const struct mt_flow *f, const struct mt_packet *p)
 {
 	for (unsigned v = 0; v < f->n_outputs; v++)
-		if (f->outputs[v] && mt_output_needs_hook(f->outputs[v], p, p->verdict == v))
+		if (f->outputs[v] && needs_hook(f, v, p, p->verdict == v))
 			return true;
 	return false;
 }
@@ -342,7 +368,7 @@ int mt_flow_advance(struct mt_flow *f, uint32_t i)
 	while (f->next < i && !service)
 		service = calls_hook(f, &f->batch->packets[f->next]) || route(f, f->next + 1);
 	if (o && !service && f->batch->packets[i].verdict == MT_VERDICT_DEFAULT)
-		service = mt_output_needs_hook(o, &f->batch->packets[i], true);
+		service = needs_hook(f, MT_VERDICT_DEFAULT, &f->batch->packets[i], true);
 	if (f->pristine && o)
 		f->segment = *mt_output_segment(o);
 	mt_stage_enter(f->clock, MT_STAGE_HOOK);
@@ -373,7 +399,8 @@ static int serve(struct mt_flow *f, uint32_t index)
 	if (!o || index >= f->batch->n)
 		return 0;
 	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
-	int rc = mt_output_prepare(o, &f->batch->packets[index], &err);
+	int rc = f->recorder ? mt_recorder_prepare(f->recorder, o, &f->batch->packets[index], &err)
+	                     : mt_output_prepare(o, &f->batch->packets[index], &err);
 	mt_stage_enter(f->clock, before);
 	return rc ? output_failed(f, &err) : 0;
 }
@@ -576,11 +603,18 @@ static int script_range(struct mt_flow *f, uint32_t from, uint32_t to)
 	}
 }
 
+/* -c counts what is kept for good. */
+static uint64_t kept_now(const struct mt_flow *f)
+{
+	return f->recorder ? f->kept - mt_recorder_held(f->recorder) - mt_recorder_passed(f->recorder)
+	                   : f->kept;
+}
+
 /* The end of the range that may be looked at without overstepping -c or --duration. */
 static uint32_t limit(struct mt_flow *f, uint32_t from)
 {
 	const struct mt_packet *p = f->batch->packets;
-	uint64_t left = f->options->count ? f->options->count - f->kept : UINT64_MAX;
+	uint64_t left = f->options->count ? f->options->count - kept_now(f) : UINT64_MAX;
 	bool timed = f->options->duration_ns && !f->options->any_live;
 	int64_t end_ns;
 	if (__builtin_add_overflow(f->first_ns, f->options->duration_ns, &end_ns))
@@ -623,7 +657,11 @@ static int tick_outputs(struct mt_flow *f, int64_t clock_ns)
 	int rc = 0;
 	for (unsigned v = 0; v < f->n_outputs && !rc; v++) {
 		struct mt_err err;
-		if (f->outputs[v] && mt_output_tick(f->outputs[v], clock_ns, now_ms, &err))
+		if (!f->outputs[v] || f->failed)
+			continue;
+		if ((v == MT_VERDICT_DEFAULT && f->recorder &&
+		     mt_recorder_tick(f->recorder, f->outputs[v], clock_ns, &err)) ||
+		    mt_output_tick(f->outputs[v], clock_ns, now_ms, &err))
 			rc = output_failed(f, &err);
 	}
 	mt_stage_enter(f->clock, before);
@@ -665,7 +703,7 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 			r = f->packet_hooks ? script_range(f, from, to) : route(f, to) ? -1 : !stopped(f);
 		if (r <= 0)
 			return r;
-		if (f->limit_reached || (f->options->count && f->kept >= f->options->count))
+		if (f->limit_reached || (f->options->count && kept_now(f) >= f->options->count))
 			return 0;
 		from = to;
 	}
@@ -673,6 +711,35 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 		atomic_store(&f->wants_decode, true);
 	f->before += batch->n;
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
+}
+
+int mt_flow_trigger(struct mt_flow *f, const char *reason, int64_t ts_ns, int64_t post_ns)
+{
+	if (!f->recorder)
+		return -1;
+	mt_recorder_trigger(f->recorder, reason, ts_ns, post_ns);
+	return 0;
+}
+
+/* What scripts call: the time is that of the packet in hand, or of the hook. */
+int32_t mt_trigger(struct mt_hook_state *st, const char *reason, double post)
+{
+	int64_t ts_ns = INT64_MIN;
+	const struct mt_batch *b = st->batch;
+	if (!st->flow)
+		return -2;
+	if (st->phase == MT_PHASE_INTERVAL)
+		ts_ns = st->hook_ns;
+	else if (b && st->phase == MT_PHASE_BATCH && st->in_hand < b->n)
+		ts_ns = b->packets[st->in_hand].ts_ns;
+	else if (b && st->index < b->n)
+		ts_ns = b->packets[st->index].ts_ns;
+	return mt_flow_trigger(st->flow, reason, ts_ns, (int64_t)(post * 1e9));
+}
+
+json_t *mt_flow_recorder_json(const struct mt_flow *f)
+{
+	return f->recorder ? mt_recorder_json(f->recorder) : NULL;
 }
 
 void mt_flow_lose(struct mt_flow *f, struct mt_batch *batch)
@@ -731,7 +798,9 @@ static int close_outputs(struct mt_flow *f)
 	enum mt_stage before = mt_stage_enter(f->clock, MT_STAGE_WRITE);
 	for (unsigned v = 0; v < f->n_outputs; v++) {
 		struct mt_err err;
-		if (!f->outputs[v] || !mt_output_close(f->outputs[v], &err))
+		bool recorder = v == MT_VERDICT_DEFAULT && f->recorder && f->outputs[v] && !f->failed;
+		bool failed = recorder && mt_recorder_end(f->recorder, f->outputs[v], &err);
+		if (!f->outputs[v] || (!mt_output_close(f->outputs[v], &err) && !failed))
 			continue;
 		if (!f->failed)
 			output_failed(f, &err);

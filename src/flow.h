@@ -44,6 +44,10 @@ int mt_flow_add_named(struct mt_flow *f, struct mt_output *o);
 int mt_flow_start(struct mt_flow *f, const json_t *sources);
 /* on_stop of the scripts that have not failed. */
 void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources);
+/* --pre: what was recorded, as in --json; NULL without.  New reference. */
+json_t *mt_flow_recorder_json(const struct mt_flow *flow);
+/* Record now, reason as in moontap.trigger.  Any thread.  0, or -1: there is no flight recorder. */
+int mt_flow_trigger(struct mt_flow *flow, const char *reason, int64_t ts_ns, int64_t post_ns);
 /* Nothing more can be written: count the packets of the batch (NULL: what is left of the one in hand) as
  * dropped. */
 void mt_flow_lose(struct mt_flow *flow, struct mt_batch *batch);

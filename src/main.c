@@ -487,6 +487,11 @@ static int finish(struct program *p)
 static void print_buffers(const struct mt_options *o)
 {
 	char buffer[32], kernel[32];
+	if (o->pre_ns)
+		mt_log_info(0,
+		            "flight recorder: the last %g s in at most %s of memory; nothing is written before "
+		            "a trigger",
+		            (double)o->pre_ns / 1e9, mt_format_size(o->pre_bytes, buffer, sizeof buffer));
 	if (o->any_live)
 		mt_log_info(1, "buffer %s in all, %s in the kernel for each interface",
 		            mt_format_size(o->buffer_bytes, buffer, sizeof buffer),

@@ -82,10 +82,12 @@ struct mt_options {
 	bool strict;
 	bool source_failed; /* parsing ended because a source is nothing that can be read */
 	bool overwrite;
-	bool as_mtracecap;   /* called under that name */
-	bool profile;        /* --profile */
-	int verbosity;       /* -v */
-	const char *user;    /* --relinquish-privileges */
+	bool as_mtracecap; /* called under that name */
+	bool profile;      /* --profile */
+	int verbosity;     /* -v */
+	const char *user;  /* --relinquish-privileges */
+	int64_t pre_ns;    /* --pre; 0: no flight recorder */
+	size_t pre_bytes;
 	bool sandbox;        /* --sandbox */
 	const char *metrics; /* --metrics */
 	const char *lua_dir; /* --lua-dir */

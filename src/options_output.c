@@ -164,6 +164,8 @@ int mt_options_resolve_outputs(struct mt_parse *p, struct mt_err *err)
 	o->has_output = p->output || p->base;
 	if (!o->has_output)
 		return 0;
+	if (o->pre_ns && !o->output.segment.name)
+		o->output.segment.name = "%Y%m%d-%H%M%S-%{seq}-%{reason}";
 	o->output.segmented = p->base != NULL;
 	o->output.segment.manifest = o->output.segmented;
 	if (resolve_one(p, &o->output, &o->has_format, &o->has_codec, p->base ? "-B" : "-o",

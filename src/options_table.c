@@ -170,6 +170,26 @@ static int set_watchfile(struct mt_parse *p, const struct mt_option *option, con
 	return set_text(p, option, value, err);
 }
 
+static int set_pre(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
+{
+	struct mt_options *o = p->options;
+	const char *comma = strchr(value, ',');
+	char time[32];
+	uint64_t bytes = 256 << 20;
+	(void)option;
+	snprintf(time, sizeof time, "%.*s", (int)(comma ? comma - value : (ptrdiff_t)strlen(value)), value);
+	if (!mt_parse_duration(time, &o->pre_ns) || o->pre_ns <= 0)
+		return mt_err_set(err,
+		                  "%s %s: expected a time such as 30s, and a size behind a comma if wanted",
+		                  p->spelt, value);
+	if (comma && (!mt_parse_size(comma + 1, &bytes) || bytes < 1 << 20 || bytes > (uint64_t)1 << 40))
+		return mt_err_set(err, "%s %s: expected a size from 1M to 1T behind the comma", p->spelt,
+		                  value);
+	o->pre_bytes = (size_t)bytes;
+	o->output.segment.on_demand = true;
+	return 0;
+}
+
 static int set_on_full(struct mt_parse *p, const struct mt_option *option, const char *value,
                        struct mt_err *err)
 {
@@ -483,6 +503,9 @@ const struct mt_option mt_options_table[] = {
 	 .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,
 	 .set = set_watchfile, .offset = AT(output.segment.watchfile),
 	 .help = "hold back the next segment until FILE exists"},
+	{.name = "pre", .argument = "TIME[,SIZE]", .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,
+	 .set = set_pre,
+	 .help = "flight recorder: write TIME before a script's trigger"},
 	{.name = "on-full", .argument = "RULE", .topic = MT_TOPIC_SEGMENTS,
 	 .set = set_on_full,
 	 .help = "no space left: stop (default), wait, drop-oldest"},

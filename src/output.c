@@ -273,7 +273,7 @@ static int pass_live(struct mt_output *o, int64_t ns, struct mt_err *err)
 		if (rc)
 			return -1;
 		o->reason = "time";
-		o->due = true;
+		o->due = !o->config->segment.on_demand;
 		o->due_ns = o->encoder.stop_ns;
 		o->encoder.stop_ns = boundary_after(o, i < EMPTY_MAX ? o->due_ns : ns);
 	}
@@ -453,6 +453,14 @@ int mt_output_rotate(struct mt_output *o, const char *reason, struct mt_err *err
 	return end_segment(o, reason, err);
 }
 
+void mt_output_set_reason(struct mt_output *o, const char *reason, bool next)
+{
+	if (next)
+		o->reason = reason;
+	else if (o->open)
+		o->view.reason = reason;
+}
+
 int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct mt_err *err)
 {
 	if (o->dead || o->trace)
@@ -520,7 +528,7 @@ static int open_bytes(struct mt_output *o, const struct mt_run_counters *counter
 		o->encoder.stop_bytes = c->segment.rotate_bytes;
 	if (c->segment.rotate_packets)
 		o->encoder.stop_packets = c->segment.rotate_packets;
-	o->due = c->segment.live;
+	o->due = c->segment.live && !c->segment.on_demand;
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct mt_segment_config {
 	const char *on_close;      /* --on-close command, or NULL */
 	bool sha256;               /* --sha256 */
 	bool manifest;             /* write manifest.jsonl */
+	bool on_demand;            /* --pre: a segment opens when one is asked for, never by the clock */
 	bool live;                 /* some source is live: empty segments, clock rotation */
 	const char *run_id;        /* the manifest's "run" */
 };
@@ -118,6 +119,8 @@ void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *bat
 /* Close the segment and let the next packet open another.  reason: "signal" or "script".  An
  * empty segment stays open.  0 or -1. */
 int mt_output_rotate(struct mt_output *o, const char *reason, struct mt_err *err);
+/* The text stays the caller's.  next: the next segment opens for this reason; else the open one did. */
+void mt_output_set_reason(struct mt_output *o, const char *reason, bool next);
 /* Timers, called at least every 200 ms while nothing is written and once a batch otherwise:
  * flush what is older than flush_ms (now_ms: monotonic); rotate by the stream clock when it
  * passed a -G boundary (clock_ns; INT64_MIN: unknown).  0 or -1. */

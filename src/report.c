@@ -146,6 +146,9 @@ json_t *mt_report_all(const struct mt_flow *flow, const struct mt_ifaces *ifaces
 	json_object_set_new(o, "outputs", outputs);
 	json_object_set_new(o, "segments", segments);
 	json_object_set_new(o, "scripts", results ? results : json_object());
+	json_t *recorder = flow ? mt_flow_recorder_json(flow) : NULL;
+	if (recorder)
+		json_object_set_new(o, "recorder", recorder);
 	json_t *metrics = mt_metric_json();
 	if (metrics)
 		json_object_set_new(o, "metrics", metrics);

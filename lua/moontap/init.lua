@@ -2,7 +2,7 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
+-- `rate`, `gauge`, `counter`, `trigger`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
 -- version of the program.
 -- @module moontap
 
@@ -66,6 +66,7 @@ local LATER = {
   quantiles = { "moontap.quantiles", "new" },
   rate = { "moontap.rate", "new" },
   table = { "moontap.table", "new" },
+  trigger = { "moontap.trigger", "trigger" },
   topk = { "moontap.topk", "new" },
 }
 
