@@ -28,6 +28,8 @@ local CHAPTERS = {
   { module = "moontap.quantiles", object = "q", class = "moontap.Quantiles", title = "Quantiles" },
   { module = "moontap.histogram", object = "h", class = "moontap.Histogram", title = "Histograms" },
   { module = "moontap.rate", object = "r", class = "moontap.Rate", title = "Rates" },
+  { module = "moontap.metric", title = "Gauges and counters" },
+  { module = "moontap.trigger", title = "The flight recorder" },
   { module = "moontap.sketch_key", title = "Keys of sketches" },
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
@@ -249,7 +251,8 @@ end
 local LUALS = { int64 = "integer", address = "moontap.Address", mac = "moontap.Mac", packet = "moontap.Packet",
   edit = "moontap.Edit", message = "moontap.Dns", record = "moontap.Record", hello = "moontap.Tls", net = "moontap.Net",
   netset = "moontap.NetSet", topk = "moontap.TopK", distinct = "moontap.Distinct", quantiles = "moontap.Quantiles",
-  histogram = "moontap.Histogram", rate = "moontap.Rate", value = "table", key = "any", object = "table",
+  histogram = "moontap.Histogram", rate = "moontap.Rate", gauge = "moontap.Gauge", counter = "moontap.Counter",
+  value = "table", key = "any", object = "table",
   list = "table" }
 
 -- What LuaLS knows itself; another type must be a class of ours.

@@ -841,6 +841,58 @@ function moontap_Rate:memory() end
 ---@return moontap.Rate
 function moontap.rate(options) end
 
+---
+---@class moontap.Gauge
+local moontap_Gauge = {}
+
+---
+---@class moontap.Counter
+local moontap_Counter = {}
+
+---Set a gauge.
+---@param value number
+---@param ... any the value of each label: a string, number, boolean or address
+function moontap_Gauge:set(value, ...) end
+
+---Add to a gauge, or take off.
+---@param n? number 1 if it is not given
+---@param ... any the value of each label
+function moontap_Gauge:add(n, ...) end
+
+---What it is now.
+---@param ... any the value of each label
+---@return number
+function moontap_Gauge:get(...) end
+
+---Add to a counter.
+---@param n? number not negative; 1 if it is not given
+---@param ... any the value of each label: a string, number, boolean or address
+function moontap_Counter:add(n, ...) end
+
+---What it is now.
+---@param ... any the value of each label
+---@return number
+function moontap_Counter:get(...) end
+
+---A number that goes up and down.
+---@param name string
+---@param help string a sentence on what it is
+---@param labels? table up to three names
+---@return moontap.Gauge
+function moontap.gauge(name, help, labels) end
+
+---A number that only goes up; its name ends in `_total` by custom.
+---@param name string
+---@param help string a sentence on what it counts
+---@param labels? table up to three names
+---@return moontap.Counter
+function moontap.counter(name, help, labels) end
+
+---Record the packets around now, which is the time of the packet in hand.
+---@param reason string becomes part of the segment's name
+---@param options? table `post`: seconds after now that are recorded too (0)
+function moontap.trigger(reason, options) end
+
 ---An object from what its `:save()` gave, also that of another run.
 ---@param saved string
 ---@return table? # of the kind that was saved; nil if the string is damaged or of another kind of machine

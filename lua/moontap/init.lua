@@ -2,8 +2,8 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `trigger`, `load`, `output`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the
--- version of the program.
+-- `rate`, `gauge`, `counter`, `trigger`, `load`, `output`, `json` and `format`, each in a chapter of its own.
+-- `moontap.version` is a string, the version of the program.
 -- @module moontap
 
 local address = require "moontap.address"
@@ -66,7 +66,7 @@ local LATER = {
   quantiles = { "moontap.quantiles", "new" },
   rate = { "moontap.rate", "new" },
   table = { "moontap.table", "new" },
-  trigger = { "moontap.trigger", "trigger" },
+  trigger = { "moontap.trigger", "pull" },
   topk = { "moontap.topk", "new" },
 }
 

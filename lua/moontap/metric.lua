@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
---- `moontap.gauge` and `moontap.counter`: numbers that `--metrics` and `--json` show while and after the run.
+--- Gauges and counters of scripts.
+--
+-- They are shown by `--metrics` while the run goes on, and by `--json` at its end.
 --
 --    local open = moontap.gauge("open_flows", "Flows that are open")
 --    local vlans = moontap.counter("vlan_packets_total", "Packets of each VLAN", { "vlan" })
@@ -82,18 +84,18 @@ local function series(m, a, b, c)
 end
 
 local function no_number(m, value)
-  raise("%s: expected %s, found %s", m._name, m._kind == C.MT_METRIC_COUNTER and "a number that is not negative" or "a number",
-    sketch.found(value))
+  raise("%s: expected %s, found %s", m._name,
+    m._kind == C.MT_METRIC_COUNTER and "a number that is not negative" or "a number", sketch.found(value))
 end
 
-local gauge, counter = {}, {}
+local gauge_methods, counter_methods = {}, {}
 
 --- Set a gauge.
--- @function gauge:set
+-- @function set
 -- @tparam number value
 -- @param[opt] ... the value of each label: a string, number, boolean or address
 -- @raise if value is no number, or a label has none
-function gauge.set(m, value, a, b, c)
+function gauge_methods.set(m, value, a, b, c)
   if type(value) ~= "number" then
     no_number(m, value)
   end
@@ -101,11 +103,11 @@ function gauge.set(m, value, a, b, c)
 end
 
 --- Add to a gauge, or take off.
--- @function gauge:add
+-- @function add
 -- @tparam[opt] number n 1 if it is not given
 -- @param[opt] ... the value of each label
 -- @raise if n is no number, or a label has no value
-function gauge.add(m, n, a, b, c)
+function gauge_methods.add(m, n, a, b, c)
   if n == nil then
     n = 1
   elseif type(n) ~= "number" then
@@ -116,22 +118,22 @@ function gauge.add(m, n, a, b, c)
 end
 
 --- What it is now.
--- @function gauge:get
+-- @function get
 -- @param[opt] ... the value of each label
 -- @treturn number
-function gauge.get(m, a, b, c)
+function gauge_methods.get(m, a, b, c)
   return tonumber(series(m, a, b, c).value)
 end
 
 --- Add to a counter.
--- @function counter:add
+-- @function add
 -- @tparam[opt] number n not negative; 1 if it is not given
 -- @param[opt] ... the value of each label: a string, number, boolean or address
 -- @raise if n is negative or no number, or a label has no value
-function counter.add(m, n, a, b, c)
+function counter_methods.add(m, n, a, b, c)
   if n == nil then
     n = 1
-  elseif type(n) ~= "number" or not (n >= 0) then
+  elseif type(n) ~= "number" or n < 0 or n ~= n then
     no_number(m, n)
   end
   local s = series(m, a, b, c)
@@ -139,17 +141,19 @@ function counter.add(m, n, a, b, c)
 end
 
 --- What it is now.
--- @function counter:get
+-- @function get
 -- @param[opt] ... the value of each label
 -- @treturn number
-counter.get = gauge.get
+function counter_methods.get(m, a, b, c)
+  return tonumber(series(m, a, b, c).value)
+end
 
-local function class(what, methods)
+local function class_of(what, methods)
   return { __index = setmetatable(methods, { __index = function(_, name)
     raise("a %s has no method '%s'%s", what, tostring(name), suggest.suffix(tostring(name), methods))
   end }) }
 end
-local gauge_class, counter_class = class("gauge", gauge), class("counter", counter)
+local gauge_class, counter_class = class_of("gauge", gauge_methods), class_of("counter", counter_methods)
 
 local function check_label(what, label)
   if type(label) ~= "string" or not label:find "^[%a_][%w_]*$" or label:find "^__" then

@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
---- `moontap.trigger`: have the flight recorder of `--pre` write what it holds.
+--- The flight recorder.
+--
+-- `moontap.trigger` has it write what it holds:
 --
 --    return { on_packet = function(p)
 --      if p.is_tcp and p.rst then moontap.trigger("reset", { post = 10 }) end
@@ -25,7 +27,7 @@ local MOST_POST = 86400
 -- @tparam string reason becomes part of the segment's name
 -- @tparam[opt] table options `post`: seconds after now that are recorded too (0)
 -- @raise if there is no flight recorder, or an option makes no sense
-function M.trigger(reason, options)
+function M.pull(reason, options)
   if type(reason) ~= "string" then
     misuse.raise("moontap.trigger: expected a reason, found %s", sketch.found(reason))
   end
