@@ -8,6 +8,8 @@ local ffi = require "ffi"
 local C = require "moontap.abi"
 local raise = require("moontap.misuse").raise
 
+local list = require "moontap.list"
+
 local M = {}
 
 local floor = math.floor
@@ -253,6 +255,49 @@ function M.table(headers, rows)
     add(row)
   end
   return table.concat(lines, "\n")
+end
+
+--- Counts as a list, the largest first; of equal ones by name.
+-- @tparam table counts `{ [name] = count }`, or what the `list` of a topk gave
+-- @tparam[opt] integer n only so many
+-- @treturn {{name=,count=,error=},...} a moontap.list; error as topk has it, absent where the count is exact
+function M.counts(counts, n)
+  local rows = list.new {}
+  if counts[1] and type(counts[1]) == "table" then
+    for i, e in ipairs(counts) do
+      rows[i] = { name = tostring(e.key), count = e.count, error = e.error > 0 and e.error or nil }
+    end
+  else
+    for name, count in pairs(counts) do
+      rows[#rows + 1] = { name = tostring(name), count = count }
+    end
+    table.sort(rows, function(a, b) return a.count > b.count or a.count == b.count and a.name < b.name end)
+  end
+  for i = #rows, (n or #rows) + 1, -1 do
+    rows[i] = nil
+  end
+  return rows
+end
+
+--- A table of the largest counts with their share of a total.
+-- @tparam string title over the names
+-- @tparam table counts as with moontap.format.counts
+-- @tparam number total what 100 % is
+-- @tparam[opt] integer n only so many
+-- @treturn ?string lines; nil: there is nothing to show
+function M.ranking(title, counts, total, n)
+  local headers, rows = { title, ">count", ">share" }, {}
+  for i, e in ipairs(M.counts(counts, n)) do
+    rows[i] = { e.name, M.count(e.count), M.share(e.count, total) }
+    if e.error then
+      headers[4] = ">error"
+      rows[i][4] = M.count(e.error)
+    end
+  end
+  for _, row in ipairs(rows) do
+    row[4] = headers[4] and (row[4] or "0") or nil
+  end
+  return #rows > 0 and M.table(headers, rows) or nil
 end
 
 return M

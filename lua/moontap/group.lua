@@ -115,7 +115,7 @@ end
 
 --- A new count, empty.
 -- @tparam {string,...} names fields, as M.parse gives them
--- @treturn table with `add(p)`, to be called with each packet, and `top(n, order)`
+-- @treturn table with `add(p)`, to be called with each packet, `top(n, order)`, and `clear()`
 function M.new(names)
   local root, full = {}, {} -- key of the first field -> ... -> key of the last -> number of the entry
   local entries, packets, bytes = 0, { [0] = 0 }, { [0] = 0 } -- by number of the entry; 0: others
@@ -165,6 +165,12 @@ function M.new(names)
     local entry = t[key] or new_entry(p, t, key)
     packets[entry] = packets[entry] + 1
     bytes[entry] = bytes[entry] + p.wirelen
+  end
+
+  --- Begin anew.
+  function group.clear()
+    root, full, flows, entries = {}, {}, {}, 0
+    packets[0], bytes[0] = 0, 0
   end
 
   --- The largest entries and what remains.

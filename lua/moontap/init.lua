@@ -2,7 +2,7 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `trigger`, `load`, `output`, `json` and `format`, each in a chapter of its own.
+-- `rate`, `gauge`, `counter`, `trigger`, `load`, `output`, `plot`, `json` and `format`, each in a chapter of its own.
 -- `moontap.version` is a string, the version of the program.
 -- @module moontap
 
@@ -63,6 +63,7 @@ local LATER = {
   netset = { "moontap.netset", "new" },
   load = { "moontap.saved", "load" },
   output = { "moontap.output", "new" },
+  plot = { "moontap.plot" },
   quantiles = { "moontap.quantiles", "new" },
   rate = { "moontap.rate", "new" },
   table = { "moontap.table", "new" },

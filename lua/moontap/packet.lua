@@ -249,6 +249,28 @@ function methods.inner(h)
   return (handle_t(q, batch.inner + band(i, BATCH - 1), generation)) -- the inner one of an inner one is itself
 end
 
+local IGNORE = { [""] = 0, link = C.MT_HASH_IGNORE_LINK, ttl = C.MT_HASH_IGNORE_TTL,
+  ["link,ttl"] = C.MT_HASH_IGNORE_LINK + C.MT_HASH_IGNORE_TTL }
+
+--- A hash of the captured bytes, to tell packets apart: the same packet has the same one in every run.
+-- @tparam[opt] string ignore what is left out of IP packets: `"link"`, all that stands before the IP header; `"ttl"`, the
+-- TTL or hop limit and the IPv4 header checksum; `"link,ttl"`
+-- @treturn integer whole number of 53 bits
+function methods.hash(h, ignore)
+  local q = check(h)
+  local flags = 0
+  if ignore ~= nil then
+    flags = IGNORE[ignore]
+    if not flags then
+      error("p:hash: expected link, ttl or link,ttl to ignore, found " .. tostring(ignore), 2)
+    end
+  end
+  if flags ~= 0 and state.batch.decoded == 0 then
+    C.mt_batch_decode(state.batch)
+  end
+  return C.mt_packet_hash(q, h._decoded, flags)
+end
+
 --- Keep only the first len captured bytes; wirelen stays.
 -- @tparam integer len longer than the packet: nothing happens
 -- @raise if len is negative
@@ -425,7 +447,7 @@ end
 
 -- Looked up once: a first lookup inside of a trace would end it.
 for _, name in ipairs { "mt_batch_decode", "mt_flow_hash", "mt_find_inner", "mt_tunnel_id", "mt_mpls_label",
-  "mt_fragment_id", "mt_fragment_place", "mt_decode_again" } do
+  "mt_fragment_id", "mt_fragment_place", "mt_decode_again", "mt_packet_hash" } do
   assert(C[name])
 end
 
