@@ -34,6 +34,7 @@ local CHAPTERS = {
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
   { module = "moontap.segment", title = "Runs, segments, blocks and batches" },
+  { module = "moontap.plot", call = "moontap.plot", title = "Plots" },
   { module = "moontap.json", call = "moontap.json", title = "JSON" },
   { module = "moontap.format", call = "moontap.format", title = "Numbers and times as text" },
 }

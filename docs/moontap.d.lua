@@ -146,6 +146,11 @@ function moontap_Packet:copy() end
 ---@return moontap.Packet # the packet itself if it carries none, or none whose header was captured
 function moontap_Packet:inner() end
 
+---A hash of the captured bytes, to tell packets apart: the same packet has the same one in every run.
+---@param ignore? string what is left out of IP packets: `"link"`, all that stands before the IP header; `"ttl"`,  the TTL or hop limit and the IPv4 header checksum; `"link,ttl"`
+---@return integer # whole number of 53 bits
+function moontap_Packet:hash(ignore) end
+
 ---Keep only the first len captured bytes; wirelen stays.
 ---@param len integer longer than the packet: nothing happens
 function moontap_Packet:truncate(len) end
@@ -925,6 +930,27 @@ function moontap_Batch:drop(i) end
 ---@param name string declared with --out
 function moontap_Batch:route(i, name) end
 
+moontap.plot = {}
+
+---A bar of a length that stands for a part of the largest value.
+---@param value number not negative
+---@param most number what a whole bar is
+---@param width? integer characters of a whole bar
+---@return string # without blanks at its end
+function moontap.plot.bar(value, most, width) end
+
+---A curve in one line.
+---@param values table not negative
+---@param width? integer characters; of more values, the largest of those that share one is shown
+---@return string
+function moontap.plot.spark(values, width) end
+
+---A curve with its largest value at the axis.
+---@param values table not negative
+---@param options? table - width: columns of the curve (60); of more values, the largest of those that share one is shown  - height: lines (8)  - label: function that makes text of a value (tostring)
+---@return string # lines, without a newline after the last
+function moontap.plot.chart(values, options) end
+
 moontap.json = {}
 
 ---A value as JSON, on one line, keys in alphabetical order.
@@ -1007,4 +1033,18 @@ function moontap.format.ethertype(number) end
 ---@param rows table cells, any values that tostring takes
 ---@return string # lines, without a newline after the last
 function moontap.format.table(headers, rows) end
+
+---Counts as a list, the largest first; of equal ones by name.
+---@param counts table `{ [name] = count }`, or what the `list` of a topk gave
+---@param n? integer only so many
+---@return table # a moontap.list; error as topk has it, absent where the count is exact
+function moontap.format.counts(counts, n) end
+
+---A table of the largest counts with their share of a total.
+---@param title string over the names
+---@param counts table as with moontap.format.counts
+---@param total number what 100 % is
+---@param n? integer only so many
+---@return string? # lines; nil: there is nothing to show
+function moontap.format.ranking(title, counts, total, n) end
 

@@ -4,9 +4,9 @@
 --   moontap -l dedup -o once.pcap tap1.pcap tap2.pcap
 --   moontap -l dedup,window=0.005,ignore=link,ttl -o once.pcapng eth0 eth1
 --
--- Two packets are the same if their captured bytes and lengths are, within `window` seconds. `ignore` names what may differ:
--- `link` everything before the IP header (MAC addresses, VLAN tags), `ttl` the TTL or hop limit and the IPv4 checksum, as
--- behind a router. Packets without IP are compared whole. The first one is kept.
+-- Two packets are the same if their captured bytes and lengths are, within `window` seconds. `ignore` names what may
+-- differ: `link` everything before the IP header (MAC addresses, VLAN tags), `ttl` the TTL or hop limit and the IPv4
+-- checksum, as behind a router. Packets without IP are compared whole. The first one is kept.
 --
 -- Compared are lengths and hashes of 53 bits: of a million different packets of one length within a window, two are
 -- taken for the same once in some 10,000 runs.
@@ -60,7 +60,9 @@ return {
     print(("dropped %s of %s packets as duplicates, %s"):format(format.count(dropped), format.count(seen),
       format.share(dropped, seen)))
     local early = recent:stats().evicted
-    if early > 0 then print(("%s were forgotten before their window was over: limit=%d"):format(format.count(early), args.limit)) end
+    if early > 0 then
+      print(("%s were forgotten before their window was over: limit=%d"):format(format.count(early), args.limit))
+    end
   end,
   results = function() return { packets = seen, dropped = dropped } end,
 }

@@ -4,8 +4,8 @@
 --   moontap -l dns trace.pcap              statistics
 --   moontap -l dns,log=yes trace.pcap      a line for each message
 --
--- A response belongs to the last query with the same addresses, client port and identifier in the last `timeout` seconds.
--- Names are counted in bounded memory: a count may be too high by what is in the column error.
+-- A response belongs to the last query with the same addresses, client port and identifier in the last `timeout`
+-- seconds. Names are counted in bounded memory: a count may be too high by what is in the column error.
 local format = require "moontap.format"
 
 local args
@@ -75,14 +75,15 @@ return {
     n = { default = 10, help = "lines a table",
       check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more, found " .. n end },
     timeout = { default = 10, help = "seconds after which a query is unanswered",
-      check = function(n) return not (n > 0) and "expected more than 0, found " .. n end },
+      check = function(n) return n <= 0 and "expected more than 0, found " .. n end },
   },
   on_start = function(run)
     args = run.args
     names, clients, failed = moontap.topk { k = args.n }, moontap.topk { k = args.n }, moontap.topk { k = args.n }
     latency = moontap.quantiles()
     open = moontap.table {
-      key = { { "client", "address" }, { "server", "address" }, { "port", "u16" }, { "id", "u16" } }, value = { at = "double" },
+      key = { { "client", "address" }, { "server", "address" }, { "port", "u16" }, { "id", "u16" } },
+      value = { at = "double" },
       idle = args.timeout, limit = 1000000, policy = "evict", on_expire = function() unanswered = unanswered + 1 end,
     }
   end,
@@ -104,9 +105,11 @@ return {
     if args.log == "no" or queries + responses == 0 then print_statistics() end
   end,
   results = function()
-    return { queries = queries, responses = responses, matched = matched, unanswered = unanswered, malformed = malformed,
+    return { queries = queries, responses = responses, matched = matched, unanswered = unanswered,
+      malformed = malformed,
       latency_ms = matched > 0 and { median = latency(0.5), p95 = latency(0.95), largest = latency(1) } or nil,
-      types = format.counts(types), rcodes = format.counts(rcodes), names = format.counts(names:list(args.n)), clients = format.counts(clients:list(args.n)),
+      types = format.counts(types), rcodes = format.counts(rcodes), names = format.counts(names:list(args.n)),
+      clients = format.counts(clients:list(args.n)),
       failed = format.counts(failed:list(args.n)) }
   end,
 }

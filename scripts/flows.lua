@@ -12,8 +12,8 @@ local format = require "moontap.format"
 
 local FIN, SYN, RST, ACK = 1, 2, 4, 16
 local FLAGS = { { 2, "S" }, { 1, "F" }, { 4, "R" }, { 8, "P" }, { 16, "." }, { 32, "U" }, { 64, "E" }, { 128, "C" } }
-local COLUMNS = { "first", "last", "duration", "proto", "src", "sport", "dst", "dport", "packets", "packets_back", "bytes",
-  "bytes_back", "flags", "flags_back", "state", "reason" }
+local COLUMNS = { "first", "last", "duration", "proto", "src", "sport", "dst", "dport", "packets", "packets_back",
+  "bytes", "bytes_back", "flags", "flags_back", "state", "reason" }
 
 local args, flows, write
 local ended = { flows = 0, packets = 0, bytes = 0 }
@@ -80,18 +80,20 @@ local function print_table()
     local r = entry.record
     rows[i] = { r.first:sub(12, 23), format.duration(r.duration), r.proto, r.src .. (r.sport and " " .. r.sport or ""),
       r.dst .. (r.dport and " " .. r.dport or ""), format.count(r.packets), format.count(r.packets_back),
-      format.count(r.bytes), format.count(r.bytes_back), (r.flags or "") .. (r.flags and "/" .. r.flags_back or ""), r.state }
+      format.count(r.bytes), format.count(r.bytes_back), r.flags and r.flags .. "/" .. r.flags_back or "", r.state }
   end
-  print(format.table({ "first (UTC)", ">duration", "proto", "source", "destination", ">packets", ">back", ">bytes", ">back",
-    "flags", "state" }, rows))
+  print(format.table({ "first (UTC)", ">duration", "proto", "source", "destination", ">packets", ">back", ">bytes",
+    ">back", "flags", "state" }, rows))
   if #largest < ended.flows then print(("and %s more"):format(format.count(ended.flows - #largest))) end
   print(("total  %s flows, %s packets, %s bytes"):format(format.count(ended.flows), format.count(ended.packets),
     format.count(ended.bytes)))
   local stats = flows:stats()
-  if stats.evicted > 0 then print(("%s ended early: limit=%d flows at a time"):format(format.count(stats.evicted), args.limit)) end
+  if stats.evicted > 0 then
+    print(("%s ended early: limit=%d flows at a time"):format(format.count(stats.evicted), args.limit))
+  end
 end
 
-local function positive(n) return not (n > 0) and "expected more than 0, found " .. n end
+local function positive(n) return n <= 0 and "expected more than 0, found " .. n end
 
 return {
   summary = "flow records with packets and bytes each way, times, TCP flags and state",
@@ -122,7 +124,8 @@ return {
     if (f.low == 1) == from_low then
       f.packets, f.bytes, f.flags = f.packets + 1, f.bytes + bytes, bit.bor(f.flags, flags)
     else
-      f.packets_back, f.bytes_back, f.flags_back = f.packets_back + 1, f.bytes_back + bytes, bit.bor(f.flags_back, flags)
+      f.packets_back, f.bytes_back = f.packets_back + 1, f.bytes_back + bytes
+      f.flags_back = bit.bor(f.flags_back, flags)
     end
   end,
   on_stop = function(run)

@@ -27,11 +27,14 @@ end
 
 local function print_row(at, most)
   if not headed then
-    print(("%-23s  %12s  %15s  %14s%s"):format("from (UTC)", "packets", "bytes", "rate", most and "  " .. args.by or ""))
+    print(("%-23s  %12s  %15s  %14s%s"):format("from (UTC)", "packets", "bytes", "rate",
+      most and "  " .. args.by or ""))
     headed = true
   end
   local keys = {}
-  for i, e in ipairs(most or {}) do keys[i] = ("%s %s"):format(name_of(e), format.bitrate(8 * e.bytes / args.every)) end
+  for i, e in ipairs(most or {}) do
+    keys[i] = ("%s %s"):format(name_of(e), format.bitrate(8 * e.bytes / args.every))
+  end
   print(("%s  %12s  %15s  %14s%s"):format(format.time(at):sub(1, 23), format.count(packets), format.count(bytes),
     format.bitrate(8 * bytes / args.every), #keys > 0 and "  " .. table.concat(keys, ", ") or ""))
 end
@@ -67,7 +70,8 @@ end
 return {
   summary = "packets and bytes over time, by protocol or any fields, with a curve",
   args = {
-    every = { default = 1, help = "seconds of an interval", check = function(n) return not (n >= 0.000001) and "expected 0.000001 or more" end },
+    every = { default = 1, help = "seconds of an interval",
+      check = function(n) return n < 0.000001 and "expected 0.000001 or more" end },
     by = { default = "none", help = "none, protocol, or fields to count by, such as src or dport",
       check = function(by) return by ~= "none" and by ~= "protocol" and select(2, group.parse(by)) or nil end },
     n = { default = 5, help = "keys to print for each interval",

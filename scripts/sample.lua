@@ -5,8 +5,8 @@
 --   moontap -l sample,n=100,by=flow -o part.pcap trace.pcap      all packets of one flow in 100
 --   moontap -l sample,rate=1000 -o part.pcap eth0                at most 1,000 packets a second
 --
--- by=packet takes each n-th packet, by=random each with a chance of 1 in n. by=flow goes by a hash of addresses, ports and
--- protocol that is the same in both directions and in every run: captures of two taps keep the same flows. Packets
+-- by=packet takes each n-th packet, by=random each with a chance of 1 in n. by=flow goes by a hash of addresses, ports
+-- and protocol that is the same in both directions and in every run: captures of two taps keep the same flows. Packets
 -- without IP are kept then.
 local format = require "moontap.format"
 
@@ -31,7 +31,8 @@ end
 return {
   summary = "keep one packet or flow in n, or so many packets a second",
   args = {
-    n = { default = 1, help = "keep one in n", check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more" end },
+    n = { default = 1, help = "keep one in n",
+      check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more" end },
     by = { default = "packet", help = "packet (each n-th), random, or flow",
       check = function(by) return not deciders[by] and "expected these, found " .. by end },
     rate = { default = 0, help = "packets a second at most, after n; 0: no limit",

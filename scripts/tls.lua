@@ -4,8 +4,8 @@
 --   moontap -l tls trace.pcap              statistics
 --   moontap -l tls,log=yes trace.pcap      a line for each hello
 --
--- Read are client and server hellos that lie in one packet. Names are counted in bounded memory: a count may be too high
--- by what is in the column error.
+-- Read are client and server hellos that lie in one packet. Names are counted in bounded memory: a count may be too
+-- high by what is in the column error.
 local format = require "moontap.format"
 
 local args
@@ -24,8 +24,8 @@ local function on_client(p, t)
 end
 
 local function log(p, t)
-  print(("%s %s > %s %s %s %s %s"):format(format.rfc3339(p.ts_ns), p.src, p.dst, t.is_client_hello and "client" or "server",
-    t.version_name, t.sni or "-", t.alpn or "-"))
+  print(("%s %s > %s %s %s %s %s"):format(format.rfc3339(p.ts_ns), p.src, p.dst,
+    t.is_client_hello and "client" or "server", t.version_name, t.sni or "-", t.alpn or "-"))
 end
 
 local function print_ranking(title, counts, total)
@@ -69,7 +69,8 @@ return {
     print_ranking("client", clients:list(args.n), hellos)
   end,
   results = function()
-    return { client_hellos = hellos, server_hellos = answers, unnamed = unnamed, names = format.counts(names:list(args.n)), versions = format.counts(versions),
-      chosen = format.counts(chosen), protocols = format.counts(protocols), clients = format.counts(clients:list(args.n)) }
+    return { client_hellos = hellos, server_hellos = answers, unnamed = unnamed,
+      names = format.counts(names:list(args.n)), versions = format.counts(versions), chosen = format.counts(chosen),
+      protocols = format.counts(protocols), clients = format.counts(clients:list(args.n)) }
   end,
 }

@@ -49,8 +49,9 @@ describe("live capture at full speed", function()
   end
 
   local function tcpdumps()
-    local r = t.run(("%s tcpdump -n -B %d -i veth0 -w t0.pcap udp port 2000 2>t0 & p0=$!; %s tcpdump -n -B %d -i veth1 -w t1.pcap udp port 2000 2>t1 & p1=$!\n%s\ncat t0 t1; rm -f t?.pcap")
-      :format(net.left, BUFFER_K, net.left, BUFFER_K, send("kill -INT $p0 $p1; wait $p0 $p1")))
+    local one = "%s tcpdump -n -B %d -i veth%d -w t%d.pcap udp port 2000 2>t%d & p%d=$!"
+    local r = t.run(("%s; %s\n%s\ncat t0 t1; rm -f t?.pcap"):format(one:format(net.left, BUFFER_K, 0, 0, 0, 0),
+      one:format(net.left, BUFFER_K, 1, 1, 1, 1), send("kill -INT $p0 $p1; wait $p0 $p1")))
     local lost = 0
     for n in r.out:gmatch("(%d+) packets dropped by kernel") do
       lost = lost + tonumber(n)

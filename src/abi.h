@@ -166,11 +166,12 @@ MT_EXPORT void mt_batch_decode(struct mt_batch *batch);
 MT_EXPORT void mt_decode(const struct mt_packet *packet, struct mt_decoded *decoded);
 /* Hash of addresses, protocol and ports, equal for both directions of a flow; 0 without IP. */
 MT_EXPORT uint32_t mt_flow_hash(const struct mt_packet *packet, const struct mt_decoded *decoded);
-/* What mt_packet_hash leaves out of an IP packet: what stands before the IP header; TTL or hop limit and the IPv4
- * header checksum. */
+/* What mt_packet_hash leaves out of an IP packet: what stands before the IP header; TTL or hop limit and the
+ * IPv4 header checksum. */
 enum mt_hash_ignore { MT_HASH_IGNORE_LINK = 1, MT_HASH_IGNORE_TTL = 2 };
 /* Hash of the captured bytes, 53 bits, the same in every run. */
-MT_EXPORT double mt_packet_hash(const struct mt_packet *packet, const struct mt_decoded *decoded, uint32_t ignore);
+MT_EXPORT double mt_packet_hash(const struct mt_packet *packet, const struct mt_decoded *decoded,
+                                uint32_t ignore);
 /* Write an address of len bytes (4 or 16) as text.  Returns the number of characters; at
  * most 45 and a NUL are written. */
 MT_EXPORT int mt_address_format(const uint8_t *address, int len, char *text);

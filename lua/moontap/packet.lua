@@ -253,8 +253,8 @@ local IGNORE = { [""] = 0, link = C.MT_HASH_IGNORE_LINK, ttl = C.MT_HASH_IGNORE_
   ["link,ttl"] = C.MT_HASH_IGNORE_LINK + C.MT_HASH_IGNORE_TTL }
 
 --- A hash of the captured bytes, to tell packets apart: the same packet has the same one in every run.
--- @tparam[opt] string ignore what is left out of IP packets: `"link"`, all that stands before the IP header; `"ttl"`, the
--- TTL or hop limit and the IPv4 header checksum; `"link,ttl"`
+-- @tparam[opt] string ignore what is left out of IP packets: `"link"`, all that stands before the IP header; `"ttl"`,
+-- the TTL or hop limit and the IPv4 header checksum; `"link,ttl"`
 -- @treturn integer whole number of 53 bits
 function methods.hash(h, ignore)
   local q = check(h)
