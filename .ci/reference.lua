@@ -28,6 +28,7 @@ local CHAPTERS = {
   { module = "moontap.quantiles", object = "q", class = "moontap.Quantiles", title = "Quantiles" },
   { module = "moontap.histogram", object = "h", class = "moontap.Histogram", title = "Histograms" },
   { module = "moontap.rate", object = "r", class = "moontap.Rate", title = "Rates" },
+  { module = "moontap.cryptopan", title = "Anonymization" },
   { module = "moontap.metric", title = "Gauges and counters" },
   { module = "moontap.trigger", title = "The flight recorder" },
   { module = "moontap.sketch_key", title = "Keys of sketches" },

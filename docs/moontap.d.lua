@@ -846,6 +846,11 @@ function moontap_Rate:memory() end
 ---@return moontap.Rate
 function moontap.rate(options) end
 
+---Make one; call it with an address (nil gives nil), it returns the other address.
+---@param options table one of:   - key: a string of 32 bytes  - key_file: a file of 32 bytes that nobody but its owner may read
+---@return function
+function moontap.cryptopan(options) end
+
 ---
 ---@class moontap.Gauge
 local moontap_Gauge = {}

@@ -192,9 +192,10 @@ describe("live capture survives", function()
   end)
 
   it("SIGINT at any moment: whole files, the right status, nothing left", function()
-    t.run(([[%s tcpreplay -q --pps=3000 -i veth0 -l 100 a.pcap >/dev/null 2>&1 & sender=$!
+    t.run(([[mkdir out; %s tcpreplay -q --pps=3000 -i veth0 -l 100 a.pcap >/dev/null 2>&1 & sender=$!
       for i in $(seq 1 40); do
         %s moontap -q -F 'udp port 2000' -B out/$i -P 150 -i veth0 -i veth1 & pid=$!
+        until test -d out/$i; do sleep 0.01; done # a shell has SIGINT ignored before we take it
         sleep 0.0$((i * 7 %% 10)); sleep 0.0$((i * 3 %% 7)); kill -INT $pid; wait $pid || { kill $sender; exit 9; }
       done; kill $sender; test -z "$(find out -name '*.part' -o -name '*.failed')"]]):format(net.right, net.left))
     for _, name in ipairs(t.tree("out")) do

@@ -902,6 +902,19 @@ MT_EXPORT int32_t mt_edit_comment(struct mt_hook_state *st, struct mt_packet *pa
  * *len: bytes of the text.  The search goes on behind the text. */
 MT_EXPORT int32_t mt_packet_comment(const struct mt_packet *packet, uint32_t at, uint32_t *len);
 
+/* --- anonymization (cryptopan.c) --------------------------------------------------------------- */
+
+enum { MT_CRYPTOPAN_KEY = 32 }; /* bytes of a key: AES key, then what the pad is made of */
+
+struct mt_cryptopan;
+/* key: MT_CRYPTOPAN_KEY bytes.  NULL: out of memory. */
+MT_EXPORT struct mt_cryptopan *mt_cryptopan_new(const char *key);
+MT_EXPORT void mt_cryptopan_free(struct mt_cryptopan *c);
+/* Put another address in its place. */
+MT_EXPORT void mt_cryptopan_map(struct mt_cryptopan *c, struct mt_address *address);
+/* A key of exactly len bytes from a file that nobody else may read.  0, or -1 and a sentence in why[size]. */
+MT_EXPORT int32_t mt_key_file_read(const char *path, char *key, uint32_t len, char *why, uint32_t size);
+
 /* --- flight recorder (recorder.h) ------------------------------------------------------------- */
 
 /* moontap.trigger; post: seconds.  0; -1: there is no flight recorder; -2: the run has not begun. */

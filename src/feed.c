@@ -246,7 +246,8 @@ static void *feed_main(void *arg)
 			if (!outlast(f, &err))
 				break;
 		} else if (r == MT_ERROR || r == MT_END) {
-			f->err = err;
+			if (r == MT_ERROR)
+				f->err = err;
 			atomic_store(&f->failed, r == MT_ERROR);
 			break;
 		} else if (r == MT_WAIT) {

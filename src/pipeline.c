@@ -396,6 +396,7 @@ static void *reader_main(void *arg)
 	for (unsigned i = 0; i < run->n; i++)
 		if (run->sources[i]->stands_in)
 			mt_feed_quit(run->sources[i]);
+	note_losses(run);
 	mt_stage_end(run->clock);
 	return NULL;
 }
