@@ -5,7 +5,7 @@
 #   make deps       install what is missing with apt-get (as root)
 #   make install    PREFIX=/usr/local DESTDIR= make lint      clang-format, cppcheck, luacheck, shellcheck
 #   make asan       ./build-asan/moontap       make bench     compare with other programs (BENCH=--quick)
-#   make docs       docs/reference.md, docs/moontap.d.lua and the outputs in docs/scripting.md
+#   make docs       docs/reference.md, docs/moontap.d.lua, docs/recipes.md and the outputs in docs/scripting.md
 #   make fixtures   record spec/fixtures anew  make clean
 #   make fuzz       FUZZ_SECONDS=60 for each harness in spec/fuzz (FUZZ="decode": only these)
 
@@ -143,6 +143,7 @@ docs: deps-test
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@.ci/docs
 	@.ci/fill-examples docs/scripting.md
+	@.ci/recipes
 
 install: $(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1

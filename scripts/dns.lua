@@ -6,6 +6,7 @@
 --
 -- A response belongs to the last query with the same addresses, client port and identifier in the last `timeout`
 -- seconds. Names are counted in bounded memory: a count may be too high by what is in the column error.
+-- Example: -l dns,n=3 spec/fixtures/web.pcap
 local format = require "moontap.format"
 
 local args

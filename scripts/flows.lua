@@ -7,6 +7,7 @@
 -- A flow is both directions of addresses, ports and protocol; its source is who sent the first packet. It ends when it
 -- is silent for `idle` seconds, or is `active` seconds old; what comes then is a new record, as in NetFlow. A TCP flow
 -- is `attempt` (only a SYN), `open`, `closed` (FIN from both), `reset`, or `midstream` (it had begun before).
+-- Example: -l flows,n=4 spec/fixtures/web.pcap
 local bit = require "bit"
 local format = require "moontap.format"
 

@@ -6,6 +6,7 @@
 --   moontap -l rates,by=src,n=3 trace.pcap         the three largest senders of each second
 --
 -- Intervals begin at multiples of `every`. A packet that comes late counts in the interval in hand.
+-- Example: -l rates,every=0.2 spec/fixtures/web.pcap
 local ffi = require "ffi"
 local format = require "moontap.format"
 local group = require "moontap.group"

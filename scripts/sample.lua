@@ -8,6 +8,7 @@
 -- by=packet takes each n-th packet, by=random each with a chance of 1 in n. by=flow goes by a hash of addresses, ports
 -- and protocol that is the same in both directions and in every run: captures of two taps keep the same flows. Packets
 -- without IP are kept then.
+-- Example: -l sample,n=10,by=flow -o part.pcap spec/fixtures/web.pcap
 local format = require "moontap.format"
 
 local args

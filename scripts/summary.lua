@@ -10,6 +10,7 @@
 --   protocol  packets      bytes  share
 --   TCP         2,991  1,231,022  97.0%
 --   UDP           347     38,021   3.0%
+-- Example: -l summary spec/fixtures/web.pcap
 local format = require "moontap.format"
 
 local NOT_IP = 1000 -- keys: an IP protocol, or this plus an Ethernet type

@@ -6,6 +6,7 @@
 --
 -- Read are client and server hellos that lie in one packet. Names are counted in bounded memory: a count may be too
 -- high by what is in the column error.
+-- Example: -l tls,n=3 spec/fixtures/web.pcap
 local format = require "moontap.format"
 
 local args

@@ -8,6 +8,7 @@
 --   10.0.0.17    53         173     15,022    1.2%
 --   others (96)           1,961    292,811   23.1%
 --   total                 3,338  1,269,043  100.0%
+-- Example: -l top,by=src,dport,n=3 spec/fixtures/web.pcap
 local format = require "moontap.format"
 local group = require "moontap.group"
 
