@@ -138,13 +138,19 @@ static void count_saved_file(struct mt_output *o, bool command_failed)
 }
 
 /* A live capture goes on with another command: the first time at once, then no more often than every second,
- * two, four, up to half a minute.  Packets are dropped meanwhile, and scripts go on. */
+ * two, four, up to half a minute.  Packets are dropped meanwhile, and scripts go on.  Once the run was told
+ * to end, there is no other: each could be as stuck. */
 static void survive_command(struct mt_output *o, const struct mt_err *err)
 {
 	unsigned doublings = o->broken > PAUSE_DOUBLINGS ? PAUSE_DOUBLINGS : o->broken - (o->broken > 0);
 	int64_t now = mt_monotonic_ms();
 	mt_log_error("%s", err->text);
 	o->failed = true;
+	if (atomic_load(&o->interrupted)) {
+		o->hold_until_ms = INT64_MAX;
+		o->holding = true;
+		return;
+	}
 	if (o->broken++) {
 		o->hold_until_ms = o->begun_ms + ((int64_t)PAUSE_MS << doublings);
 		o->holding = now < o->hold_until_ms;
@@ -670,7 +676,7 @@ static int close_segments(struct mt_output *o, struct mt_err *err)
 	}
 	if (o->open)
 		return end_segment(o, "signal", err);
-	return o->due ? empty_segment(o, "signal", err) : 0;
+	return o->due && !o->holding ? empty_segment(o, "signal", err) : 0;
 }
 
 int mt_output_close(struct mt_output *o, struct mt_err *err)
@@ -762,6 +768,11 @@ void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *bat
 bool mt_output_failed(const struct mt_output *o)
 {
 	return o->failed || refused(o) || (o->segments && mt_segments_troubled(o->segments));
+}
+
+const struct mt_space *mt_output_space(const struct mt_output *o)
+{
+	return &o->space;
 }
 
 static json_t *time_json(int64_t ns, bool any)
