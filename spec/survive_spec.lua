@@ -2,162 +2,81 @@
 -- Live capture goes on, or ends well, whatever happens around it.  Every packet that was sent is accounted for.
 local c = require("support.capture")
 local json = require("cjson")
+local live = require("support.live")
 local t = require("support.moontap")
+local it = live.it(it, pending)
 
-local function find_obstacle()
-  t.fresh()
-  local net, why = t.netns(2)
-  t.clean()
-  return not net and why or nil
-end
-
-local function numbered(path, n, link)
-  local packets = {}
-  for i = 1, n do
-    packets[i] = { 1000, i, c.udp { src = "10.0.0." .. link, id = i % 65536, payload = ("%08d"):format(i) } }
-  end
-  c.write(t.path(path), c.pcap(packets))
-end
-
-describe("live capture survives", function()
-  local net
-  local why = find_obstacle()
-  local it = why and function(name) it(name, function() pending(why) end) end or it
-
-  before_each(function()
-    t.fresh()
-    net = t.netns(2)
-    numbered("a.pcap", 20000, 1)
-    numbered("b.pcap", 20000, 2)
-  end)
+describe("live capture goes on when", function()
+  before_each(live.setup)
   after_each(t.clean)
 
-  -- Capture both links with the options while they carry 20,000 packets each at `pps`; `also`: a command
-  -- that runs beside.  The --json object and the result.
-  local function capture(options, o)
-    o = o or {}
-    local send = ("%s tcpreplay -q --pps=%d -i veth%d %s.pcap >/dev/null 2>&1")
-    local r = t.run(([[%s moontap --json -F 'udp port 2000' -i veth0 -i veth1 %s >json & pid=$!; sleep 0.8
-      %s & one=$!; %s & two=$!; %s
-      wait $one $two; %s
-      sleep 0.4; kill -%s $pid; wait $pid]]):format(net.left, options, send:format(net.right, o.pps or 20000, 0, "a"),
-        send:format(net.right, o.pps or 20000, 1, "b"), o.also or ":", o.after or ":", o.signal or "INT"), o.code or 0)
-    return t.balances(json.decode(t.read("json"))), r
-  end
+  it("a --pipeout dies: the next segment has another", function()
+    local r, said = live.capture("-B out -P 10000 --pipeout 'if test -e broken; then cat; else touch broken; head -c 1000; exit 7; fi'",
+      { code = 3 })
+    live.contains(said.err, "exit status 7", ".failed")
+    assert.is_true(r.dropped > 0 and r.kept > 20000, r.dropped .. " dropped")
+    assert.equal(r.kept, live.in_segments("out"))
+    assert.equal(1, #live.files("out", "%.failed$"))
+  end)
 
-  -- All that was sent is in a count.
-  local function adds_up(r)
-    local kernel = r.dropped_kernel == t.null and 0 or r.dropped_kernel
-    assert.equal(40000, r.kept + r.script_dropped + r.dropped + kernel)
-  end
+  it("every --pipeout dies: packets are dropped and counted, scripts see them, and few are started", function()
+    t.write("count.lua", "local n = 0 return { on_packet = function() n = n + 1 end, on_stop = function() print('seen', n) end }")
+    local r, said = live.capture("-B out -l ./count.lua --pipeout 'echo >>started; exit 1'", { code = 3, pps = 15000 })
+    assert.same({ 0, 40000 }, { r.kept, r.dropped })
+    live.contains(said.err, "seen\t40000", "the next command starts in", "exit status 1")
+    assert.is_true(#t.read("started") <= 4, #t.read("started") .. " were started")
+  end)
 
-  local function in_segments(folder)
-    local n = 0
-    for _, name in ipairs(t.tree(folder)) do
-      if name:match("%.pcapng") and not name:match("%.failed$") then
-        assert.is_nil(name:match("%.part$"), name)
-        n = n + t.count(folder .. "/" .. name)
+  it("the folder is removed: the open segment is made anew, and the folder with it", function()
+    for _, codec in ipairs { "no", "zst" } do
+      local out = "out-" .. codec
+      local r, said = live.capture(("-B %s -Z %s -P 15000"):format(out, codec), { beside = "sleep 0.3; rm -r " .. out })
+      live.nothing_lost(r)
+      live.contains(said.err, "was deleted while it was written", ".part")
+      local sum = 0
+      for _, line in ipairs(t.json_lines(out .. "/manifest.jsonl")) do
+        sum = sum + line.packets
       end
-    end
-    return n
-  end
-
-  it("a hundred rotations with a hook, and drops no more than without", function()
-    t.write("hook.lua", [[local flows = moontap.table { key = "flow", value = { packets = "count" } }
-      return { on_packet = function(p) local f = flows[p] f.packets = f.packets + 1 end }]])
-    local one = capture("-l ./hook.lua -B one")
-    adds_up(one)
-    assert.equal(0, one.dropped + one.dropped_kernel)
-    local r = capture("-l ./hook.lua -B out -P 400 --on-close 'sleep 0.05'")
-    adds_up(r)
-    assert.equal(0, r.dropped + r.dropped_kernel)
-    assert.equal(100, #r.segments)
-    assert.equal(40000, in_segments("out"))
-  end)
-
-  it("a slow command for closed segments, and a slow hook for them", function()
-    t.write("slow.lua", [[return { on_segment_close = function() local till = os.clock() + 0.3 while os.clock() < till do end end }]])
-    local r = capture("-l ./slow.lua -B out -P 8000 --on-close 'sleep 1'")
-    adds_up(r)
-    assert.equal(0, r.dropped + r.dropped_kernel)
-    assert.equal(40000, in_segments("out"))
-  end)
-
-  it("a slow hook: what does not fit is dropped and counted", function()
-    t.write("slow.lua", [[local n = 0
-      return { on_packet = function() n = n + 1 if n % 500 == 0 then os.execute("sleep 0.02") end end }]])
-    local r = capture("--buffer-size 4M -l ./slow.lua -o out.pcapng")
-    adds_up(r)
-    assert.equal(r.kept, t.count("out.pcapng"))
-  end)
-
-  it("a --pipeout that reads slowly", function()
-    t.write("slowcat", "#!/bin/sh\nwhile head -c 65536 >.piece.$$ && test -s .piece.$$; do cat .piece.$$; sleep 0.02; done; rm -f .piece.$$\n")
-    t.run("chmod +x slowcat")
-    local r = capture("-B out -P 10000 --pipeout ./slowcat")
-    adds_up(r)
-    assert.equal(0, r.dropped + r.dropped_kernel)
-    assert.equal(40000, in_segments("out"))
-  end)
-
-  it("a --pipeout that dies", function()
-    local r, said = capture("-B out -P 10000 --pipeout 'if test -e broken; then cat; else touch broken; head -c 1000; exit 7; fi'", { code = 3 })
-    adds_up(r)
-    assert.is_truthy(said.err:find("status 7", 1, true), said.err)
-    assert.is_true(r.dropped > 0)
-    assert.equal(r.kept, in_segments("out"))
-  end)
-
-  it("a --pipeout that never reads, which a signal ends", function()
-    local r = capture("--buffer-size 4M -B out --pipeout 'sleep 60'", { code = 3, pps = 40000 })
-    adds_up(r)
-    assert.equal(0, r.kept)
-  end)
-
-  it("a watchfile that comes late, and SIGTERM while it is waited for", function()
-    local r = capture("-B out -P 15000 -W go", { also = "sleep 0.5; touch go" })
-    adds_up(r)
-    assert.equal(40000, r.kept)
-    t.run("rm go")
-    r = capture("-B late -W go", { signal = "TERM" })
-    adds_up(r)
-    assert.equal(r.kept, in_segments("late"))
-  end)
-
-  it("SIGHUP, which rotates", function()
-    local r = capture("-B out", { also = "sleep 0.5; kill -HUP $pid; sleep 0.2; kill -HUP $pid" })
-    assert.equal(40000, r.kept)
-    assert.equal(3, #r.segments)
-    assert.equal("signal", r.segments[3].reason)
-  end)
-
-  it("SIGKILL: --recover gives back all but the last second", function()
-    for _, codec in ipairs { "no", "zst", "gz" } do
-      t.run(([[%s moontap -F 'udp port 2000' -i veth0 -i veth1 -Z %s -B %s >json & pid=$!; sleep 0.8
-        %s tcpreplay -q --pps=20000 -i veth0 a.pcap >/dev/null 2>&1; sleep 1.3; kill -KILL $pid; wait $pid; true]])
-        :format(net.left, codec, codec, net.right))
-      t.run("moontap --recover " .. codec)
-      assert.equal(20000, in_segments(codec))
+      assert.equal(sum, live.in_segments(out))
+      assert.is_true(sum >= 25000, sum .. " packets after the folder was removed")
+      assert.equal(#r.segments, #t.json_lines(out .. "/manifest.jsonl"))
     end
   end)
 
-  it("a full disk, with wait: what does not fit is dropped and counted", function()
-    if not t.tmpfs("disk", "size=1M") then
-      return
+  it("the folder is removed while it is silent: within a second or so the file is back", function()
+    live.run("start -B out; send 0 40000; sleep 0.5; rm -r out; sleep 1.5; ls -A out >there; end_with INT")
+    live.contains(t.read("there"), "00000001.pcapng", "manifest.jsonl")
+    assert.equal(live.packets, live.in_segments("out"))
+  end)
+
+  it("the folder is renamed: the open segment ends where it is, the next ones are in a new folder", function()
+    local r, said = live.capture("-B out -P 15000 --on-close 'echo $MOONTAP_FILE >>closed'", { beside = "sleep 0.3; mv out moved" })
+    live.nothing_lost(r)
+    live.contains(said.err, "was moved while it was written", "moved/.")
+    local moved = live.in_segments("moved")
+    assert.is_true(moved > 0)
+    assert.equal(40000, moved + live.in_segments("out"))
+    local sum = 0
+    for _, line in ipairs(r.segments) do
+      sum = sum + line.packets
     end
-    local r, said = capture("--buffer-size 4M -B disk/out --on-full wait", { also = "sleep 3", after = "rm -f disk/out/*.pcapng; sleep 0.5", code = 3 })
-    adds_up(r)
-    assert.is_truthy(said.err:find("waiting for space", 1, true), said.err)
+    assert.equal(40000, sum)
+    for name in t.read("closed"):gmatch("[^\n]+") do
+      assert.is_true(t.exists(name) or t.exists((name:gsub("^out/", "moved/"))), name)
+    end
   end)
 
-  it("the output folder removed: the run ends with 3 and says so", function()
-    local r = t.run(([[%s moontap --json -q -F 'udp port 2000' -B out -P 1000 -i veth0 -i veth1 >json & pid=$!; sleep 0.8
-      %s tcpreplay -q --pps=5000 -l 2 -i veth0 a.pcap >/dev/null 2>&1 & sleep 1; rm -r out; wait $pid]]):format(net.left, net.right), 3)
-    assert.is_truthy(r.err:find("out", 1, true), r.err)
-    t.balances(json.decode(t.read("json")))
+  it("the part of a segment is renamed or deleted alone", function()
+    for _, command in ipairs { "mv out/.*.part out/mine", "rm out/.*.part" } do
+      local r = live.capture("-B out", { beside = "sleep 0.3; " .. command })
+      live.nothing_lost(r)
+      assert.equal(40000, live.in_segments("out"))
+      assert.is_false(t.exists("out/mine"))
+      t.run("rm -r out")
+    end
   end)
 
-  it("a pipe whose clock jumps ahead and back", function()
+  it("a clock jumps ahead and back", function()
     local packets = {}
     local now = os.time()
     for i = 1, 300 do
@@ -165,43 +84,52 @@ describe("live capture survives", function()
       packets[i] = { now + jump, i, c.udp { src = "10.0.0.3", id = i, payload = ("%08d"):format(i) } }
     end
     c.write(t.path("jumps.pcap"), c.pcap(packets))
-    local r = t.run(([[mkfifo fifo; (cat jumps.pcap; sleep 3) >fifo &
-      %s moontap --json -F 'udp port 2000' -B out -G 60 -i veth0 fifo >json & pid=$!; sleep 2; kill -INT $pid; wait $pid]]):format(net.left))
+    t.write("tick.lua", "local n = 0 return { interval = 60, on_interval = function() n = n + 1 end, on_stop = function() print('ticks', n) end }")
+    local r = t.run(([[mkfifo fifo; (cat jumps.pcap; sleep 2) >fifo &
+      %s moontap --json -F 'udp port 2000' -l ./tick.lua -B out -G 60 -i veth0 fifo >json & pid=$!; sleep 1; kill -INT $pid; wait $pid]])
+      :format(live.net.left))
     local o = t.balances(json.decode(t.read("json")))
     assert.same({ 300, 10 }, { o.kept, o.clock_jumps })
+    assert.equal(300, live.in_segments("out"))
     assert.is_true(#o.segments <= 2, #o.segments .. " segments")
-    assert.is_falsy(r.err:find("script", 1, true))
+    assert.is_true(tonumber(r.err:match("ticks\t(%d+)")) <= 2, r.err)
   end)
 
-  it("a script that raises, that loops for ever, or that eats memory", function()
-    t.write("raise.lua", "local n = 0 return { on_error = 'keep', on_packet = function() n = n + 1 if n == 5000 then error('oops') end end }")
-    local r = capture("-l ./raise.lua -o raise.pcapng", { code = 4 })
-    adds_up(r)
-    assert.equal(40000, r.kept)
-    t.write("loop.lua", "local n = 0 return { on_error = 'keep', on_packet = function() n = n + 1 if n == 5000 then while true do end end end }")
-    r = capture("--script-timeout 0.5 -l ./loop.lua -o loop.pcapng", { code = 4 })
-    adds_up(r)
-    assert.equal(40000, r.kept)
-    t.write("eat.lua", "local all = {} return { on_error = 'keep', on_packet = function(p) all[#all + 1] = ('x'):rep(10000) .. p.ip_id end }")
-    r = capture("--script-memory 16M -l ./eat.lua -o eat.pcapng", { code = 4 })
-    adds_up(r)
-    assert.equal(40000, r.kept)
-    for _, name in ipairs { "raise", "loop", "eat" } do
-      assert.equal(40000, t.count(name .. ".pcapng"))
+  it("a script raises, loops for ever, or eats memory", function()
+    for name, o in pairs {
+      raise = { "", "local n = 0 return { on_packet = function() n = n + 1 if n == 5000 then error('oops') end end }" },
+      loop = { "--script-timeout 0.3", "local n = 0 return { on_packet = function() n = n + 1 if n == 5000 then while true do end end end }" },
+      eat = { "--script-memory 16M", "local all = {} return { on_packet = function(p) all[#all + 1] = ('x'):rep(10000) .. p.sport + #all end }" },
+    } do
+      t.write(name .. ".lua", o[2])
+      local r, said = live.capture(("%s -l ./%s.lua -B %s -P 10000"):format(o[1], name, name), { code = 4 })
+      live.nothing_lost(r)
+      assert.is_true(r.script_bypassed > 0)
+      assert.equal(40000, live.in_segments(name))
+      live.contains(said.err, "script ./" .. name .. ".lua")
+    end
+  end)
+end)
+
+describe("a live capture into one file", function()
+  before_each(live.setup)
+  after_each(t.clean)
+
+  it("ends with 3 within a second or so when the file is deleted: there is nothing left of it", function()
+    for _, options in ipairs { "", "-Z zst", "--pipeout cat" } do
+      local r = live.run(("start --json %s -o out.pcapng; send 0 40000; rm out.pcapng; wait $pid"):format(options), 3, { timeout = 6 })
+      live.contains(r.err, "out.pcapng was deleted while it was written")
+      local o = t.balances(json.decode(t.read("json")))
+      assert.same({ 0, o.packets - o.filtered }, { o.kept, o.dropped })
     end
   end)
 
-  it("SIGINT at any moment: whole files, the right status, nothing left", function()
-    t.run(([[mkdir out; %s tcpreplay -q --pps=3000 -i veth0 -l 100 a.pcap >/dev/null 2>&1 & sender=$!
-      for i in $(seq 1 40); do
-        %s moontap -q -F 'udp port 2000' -B out/$i -P 150 -i veth0 -i veth1 & pid=$!
-        until test -d out/$i; do sleep 0.01; done # a shell has SIGINT ignored before we take it
-        sleep 0.0$((i * 7 %% 10)); sleep 0.0$((i * 3 %% 7)); kill -INT $pid; wait $pid || { kill $sender; exit 9; }
-      done; kill $sender; test -z "$(find out -name '*.part' -o -name '*.failed')"]]):format(net.right, net.left))
-    for _, name in ipairs(t.tree("out")) do
-      if name:match("%.pcapng$") then
-        t.capinfos("out/" .. name)
-      end
-    end
+  it("ends with 3 when its reader goes away", function()
+    local r = live.run(([[mkfifo pipe; (head -c 1000000 >/dev/null) <pipe & %s moontap -F 'udp port 2000' --json -i veth0 -i veth1 --format pcapng -o pipe >json & pid=$!
+      sleep 0.5; both 40000; wait $pid]]):format(live.net.left), 3)
+    live.contains(r.err, "pipe")
+    local o = t.balances(json.decode(t.read("json")))
+    assert.is_true(o.kept >= 1000, o.kept .. " were read")
+    assert.is_true(o.dropped > 0)
   end)
 end)

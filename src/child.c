@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "beat.h"
 #include "log.h"
 #include "units.h"
 
@@ -133,6 +134,7 @@ int mt_child_wait(pid_t pid, int timeout_ms, const atomic_bool *interrupted, int
 				return 1;
 			}
 		}
+		mt_beat(MT_BEAT_WRITER);
 		nap(pause);
 	}
 }

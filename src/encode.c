@@ -69,6 +69,8 @@ static void say_refused(const struct mt_encoder *e, const struct mt_packet *p, e
 		                                              : "times from 1970 to 2106",
 		        p->ts_ns >= 0 ? " (--format pcapng takes them)" : "");
 		break;
+	case MT_REFUSED_COMMAND:
+		break;
 	default:
 		mt_log_warn(
 		        "%s: a packet of link type %u with %u captured bytes has no form in %s; all of that "

@@ -22,7 +22,14 @@ enum mt_encode_stop {
 };
 
 /* Why a packet can not be written in a format. */
-enum mt_refusal { MT_REFUSED_LINKTYPE, MT_REFUSED_TIME, MT_REFUSED_DIGITS, MT_REFUSED_RECORD, MT_REFUSALS };
+enum mt_refusal {
+	MT_REFUSED_LINKTYPE,
+	MT_REFUSED_TIME,
+	MT_REFUSED_DIGITS,
+	MT_REFUSED_RECORD,
+	MT_REFUSED_COMMAND, /* none of the packet's: --pipeout fails again and again; said by the output */
+	MT_REFUSALS
+};
 
 struct mt_encoder {
 	const struct mt_encoder_ops *ops;

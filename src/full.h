@@ -21,7 +21,7 @@ struct mt_space {
 	const atomic_bool *interrupted;   /* gives up a wait; may be NULL */
 	bool (*delete_oldest)(void *ctx); /* false: there is none; NULL: the output has no segments */
 	void *ctx;
-	int64_t waiting_since_ms;            /* 0: it does not */
+	_Atomic int64_t waiting_since_ms;    /* 0: it does not */
 	_Atomic uint64_t deleted, waited_ms; /* in all */
 };
 

@@ -48,7 +48,7 @@ static void append(struct mt_keep *k, const char *file, uint64_t bytes)
 		k->bytes += bytes;
 }
 
-/* Open the folder once a call: it is not renamed under a running capture, but costs nothing. */
+/* Opened for each call: it may be renamed under a running capture. */
 static int folder_fd(const struct mt_keep *k)
 {
 	return open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -97,28 +97,34 @@ static bool too_much(const struct mt_keep *k)
 	return n > 1 && ((k->max_files && n > k->max_files) || (k->max_bytes && k->bytes > k->max_bytes));
 }
 
-static void delete_oldest(struct mt_keep *k, int fd)
+/* true: it was there and is gone.  It is off the list in any case. */
+static bool delete_oldest(struct mt_keep *k, int fd)
 {
 	void *oldest = json_object_iter(k->files);
 	const char *file = json_object_iter_key(oldest);
-	if (unlinkat(fd, file, 0) && errno != ENOENT)
+	bool deleted = !unlinkat(fd, file, 0);
+	if (!deleted && errno != ENOENT)
 		mt_log_warn("can not delete the old segment %s/%s: %s", k->folder, file, strerror(errno));
 	k->bytes -= size_of(json_object_iter_value(oldest));
 	json_object_del(k->files, file);
+	return deleted;
 }
 
 bool mt_keep_drop(struct mt_keep *k)
 {
-	if (!json_object_size(k->files))
-		return false;
 	int fd = folder_fd(k);
-	if (fd < 0)
-		return false;
-	mt_log_warn("%s is full: the oldest segment %s is deleted", k->folder,
-	            json_object_iter_key(json_object_iter(k->files)));
-	delete_oldest(k, fd);
-	close(fd);
-	return true;
+	bool deleted = false;
+	while (fd >= 0 && !deleted && json_object_size(k->files)) {
+		char *file = strdup(json_object_iter_key(json_object_iter(k->files)));
+		deleted = delete_oldest(k, fd);
+		if (deleted)
+			mt_log_warn("%s is full: the oldest segment %s was deleted", k->folder,
+			            file ? file : "");
+		free(file);
+	}
+	if (fd >= 0)
+		close(fd);
+	return deleted;
 }
 
 void mt_keep_add(struct mt_keep *k, const char *file, uint64_t bytes)

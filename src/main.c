@@ -177,6 +177,22 @@ static int open_outputs(struct program *p)
 
 /* --- while it runs ----------------------------------------------------------------------- */
 
+/* Does an output wait for space?  *deleted: segments that went for it. */
+static bool waits_for_space(const struct program *p, uint64_t *deleted)
+{
+	bool waits = false;
+	*deleted = 0;
+	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++) {
+		const struct mt_output *o = mt_flow_output(p->flow, v);
+		const struct mt_space *space = o ? mt_output_space(o) : NULL;
+		if (!space)
+			continue;
+		waits = waits || atomic_load(&space->waiting_since_ms);
+		*deleted += atomic_load(&space->deleted);
+	}
+	return waits;
+}
+
 static void show_progress(struct program *p, struct mt_progress *progress)
 {
 	char line[MT_PROGRESS_LINE];
@@ -189,6 +205,7 @@ static void show_progress(struct program *p, struct mt_progress *progress)
 		mt_flow_drops(p->flow, g, &lost, &kernel);
 		progress->dropped += lost + (kernel == UINT64_MAX ? 0 : kernel);
 	}
+	progress->full = waits_for_space(p, &progress->deleted);
 	mt_run_progress(p->run, &progress->bytes_done, &progress->bytes_total);
 	mt_progress_sample(progress, mt_monotonic_ms() - p->started_ms, seen.packets, seen.wire_bytes);
 	progress->wire_bytes = seen.wire_bytes;
@@ -224,8 +241,10 @@ static int tell_alive(struct program *p, struct alive *a)
 	}
 	struct mt_counts seen = mt_counts_progress(mt_flow_counts(p->flow));
 	char packets[32], kept[32];
-	mt_notify("STATUS=%s packets, %s kept%s%s", mt_format_count(seen.packets, packets, sizeof packets),
-	          mt_format_count(seen.kept, kept, sizeof kept), moved ? "" : ", stuck",
+	uint64_t deleted;
+	mt_notify("STATUS=%s packets, %s kept%s%s%s", mt_format_count(seen.packets, packets, sizeof packets),
+	          mt_format_count(seen.kept, kept, sizeof kept),
+	          waits_for_space(p, &deleted) ? ", waiting for space" : "", moved ? "" : ", stuck",
 	          moved && a->every_ms ? "\nWATCHDOG=1" : "");
 	return (int)every_ms;
 }

@@ -49,7 +49,7 @@ static const struct shown of_sources[] = {
 
 static const struct shown of_outputs[] = {
         {"output_packets_total", "kept", "Packets that were written to the output"},
-        {"output_dropped_packets_total", "dropped", "Packets that its format could not take"},
+        {"output_dropped_packets_total", "dropped", "Packets that could not be written"},
         {"output_captured_bytes_total", "captured_bytes", "Captured bytes of the packets that were written"},
         {"output_segments_total", "segments", "Segments that were closed"},
         {"output_deleted_segments_total", "deleted_segments", "Segments that --on-full deleted"},

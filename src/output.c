@@ -11,8 +11,10 @@
  */
 #include "output.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "boundary.h"
@@ -28,7 +30,11 @@
 #include "units.h"
 
 enum {
-	EMPTY_MAX = 100, /* empty segments that one step of the clock makes at most */
+	EMPTY_MAX = 100,     /* empty segments that one step of the clock makes at most */
+	LOOK_MS = 1000,      /* between two looks whether it is still there */
+	PAUSE_MS = 1000,     /* between the starts of commands, from the second failure in a row on */
+	PAUSE_DOUBLINGS = 5, /* it doubles with each */
+	LITTLE = 256 * 1024, /* bytes free on a disk that is full */
 };
 static const int64_t JUMP_NS = 60 * INT64_C(1000000000); /* ahead of the wall clock: not believed */
 
@@ -50,6 +56,11 @@ struct mt_output {
 	uint8_t linktypes[MT_LINKTYPE_SET]; /* written, but for those of the open file */
 	const char *reason;                 /* why the next segment opens */
 	bool due;                           /* live: the time slot has no segment yet */
+	unsigned broken;                    /* commands that failed one after the other */
+	int64_t looked_ms;                  /* for the file of an output without segments */
+	int64_t begun_ms;                   /* when the segment opened, by the monotonic clock */
+	int64_t hold_until_ms;              /* no new command before */
+	bool holding;                       /* packets are dropped until then; ends between batches */
 	struct mt_space space;
 	int64_t due_ns; /* when it began; INT64_MIN: not known yet */
 	atomic_bool interrupted;
@@ -126,6 +137,29 @@ static void count_saved_file(struct mt_output *o, bool command_failed)
 	count_saved(o, command_failed ? 0 : mt_sink_saved(o->sink)->packets);
 }
 
+/* A live capture goes on with another command: the first time at once, then no more often than every second,
+ * two, four, up to half a minute.  Packets are dropped meanwhile, and scripts go on.  Once the run was told
+ * to end, there is no other: each could be as stuck. */
+static void survive_command(struct mt_output *o, const struct mt_err *err)
+{
+	unsigned doublings = o->broken > PAUSE_DOUBLINGS ? PAUSE_DOUBLINGS : o->broken - (o->broken > 0);
+	int64_t now = mt_monotonic_ms();
+	mt_log_error("%s", err->text);
+	o->failed = true;
+	if (atomic_load(&o->interrupted)) {
+		o->hold_until_ms = INT64_MAX;
+		o->holding = true;
+		return;
+	}
+	if (o->broken++) {
+		o->hold_until_ms = o->begun_ms + ((int64_t)PAUSE_MS << doublings);
+		o->holding = now < o->hold_until_ms;
+	}
+	if (o->holding)
+		mt_log_warn("%s: the next command starts in %.1f s, packets until then are dropped",
+		            o->config->path, (double)(o->hold_until_ms - now) / 1e3);
+}
+
 /* The segment in hand is spoilt: save what is whole.  A failed pipe command does not stop a live
  * capture: 0.  Else the output is dead: -1. */
 static int give_up(struct mt_output *o, struct mt_err *err)
@@ -142,8 +176,7 @@ static int give_up(struct mt_output *o, struct mt_err *err)
 	}
 	account(o);
 	if (command && o->segments && o->config->segment.live) {
-		mt_log_error("%s", err->text);
-		o->failed = true;
+		survive_command(o, err);
 		return 0;
 	}
 	o->dead = true;
@@ -179,6 +212,17 @@ static int begin_encoder(struct mt_output *o, struct mt_err *err)
 	return give_up(o, err);
 }
 
+/* A command that fails may have met a full disk, which only it was told. */
+static void wait_for_space(struct mt_output *o)
+{
+	const char *path = o->config->path;
+	struct statvfs fs;
+	while (!statvfs(path, &fs) && (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_frsize < LITTLE)
+		if (!mt_space_again(&o->space, ENOSPC, path))
+			return;
+	mt_space_found(&o->space, path);
+}
+
 /* Open a segment; p is the packet it opens with, or NULL. */
 static int begin_segment(struct mt_output *o, int64_t start_ns, const struct mt_packet *p, struct mt_err *err)
 {
@@ -189,8 +233,16 @@ static int begin_segment(struct mt_output *o, int64_t start_ns, const struct mt_
 	o->view.source = source_name(o, p);
 	o->due = false;
 	enum mt_stage before = enter_stage(o, MT_STAGE_WRITE);
+	if (o->broken)
+		wait_for_space(o);
+	o->begun_ms = mt_monotonic_ms();
 	int rc = mt_segments_begin(o->segments, &o->view, err);
 	enter_stage(o, before);
+	if (rc > 0 && o->config->segment.live) {
+		survive_command(o, err);
+		reset_view(o);
+		return 0;
+	}
 	if (rc) {
 		o->dead = true;
 		reset_view(o);
@@ -224,11 +276,12 @@ static int end_segment(struct mt_output *o, const char *reason, struct mt_err *e
 		count_saved(o, saved);
 	}
 	account(o);
-	if (!rc)
+	if (!rc) {
+		o->broken = 0;
 		return 0;
+	}
 	if (command_failed && o->config->segment.live) {
-		mt_log_error("%s", err->text);
-		o->failed = true;
+		survive_command(o, err);
 		return 0;
 	}
 	o->dead = true;
@@ -327,7 +380,7 @@ static int seek_opener(struct mt_output *o, struct mt_packet *packets, uint32_t 
 			return -1;
 		if (p->verdict != verdict)
 			continue;
-		enum mt_refusal why = o->encoder.ops->check(&o->encoder, p);
+		enum mt_refusal why = o->holding ? MT_REFUSED_COMMAND : o->encoder.ops->check(&o->encoder, p);
 		if (why == MT_REFUSALS)
 			return begin_segment(o, p->ts_ns, p, err);
 		mt_encoder_refuse(&o->encoder, p, why);
@@ -418,7 +471,7 @@ bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p, 
 	if (!takes || o->encoder.ops->check(&o->encoder, p) != MT_REFUSALS)
 		return false;
 	if (!o->open)
-		return true;
+		return !o->holding;
 	enum mt_encode_stop stop = stop_at(o, p);
 	return stop == MT_STOP_FULL ? blocks : stop != MT_STOP_END;
 }
@@ -433,6 +486,8 @@ int mt_output_prepare(struct mt_output *o, const struct mt_packet *p, struct mt_
 		return 0;
 	for (;;) {
 		enum mt_encode_stop stop;
+		if (!o->open && o->holding)
+			return 0;
 		if (!o->open && begin_segment(o, p->ts_ns, p, err))
 			return -1;
 		if (!o->open)
@@ -461,6 +516,27 @@ void mt_output_set_reason(struct mt_output *o, const char *reason, bool next)
 		o->view.reason = reason;
 }
 
+/* Somebody deleted the file of an output without segments. */
+static int file_removed(struct mt_output *o, struct mt_err *err)
+{
+	count_saved(o, 0);
+	o->dead = true;
+	return mt_err_set(err, "%s was deleted while it was written: all that was in it is lost",
+	                  o->config->path);
+}
+
+static int look_for_file(struct mt_output *o, int64_t now_ms, struct mt_err *err)
+{
+	if (now_ms - o->looked_ms < LOOK_MS)
+		return 0;
+	o->looked_ms = now_ms;
+	if (!mt_sink_removed(o->sink) || !access(o->config->path, F_OK))
+		return 0;
+	struct mt_sink_result ignored;
+	mt_sink_abort(o->sink, &ignored);
+	return file_removed(o, err);
+}
+
 int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct mt_err *err)
 {
 	if (o->dead || o->trace)
@@ -472,8 +548,12 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 		note_dropped(o);
 	}
 	if (!o->segments)
-		return 0;
+		return look_for_file(o, now_ms, err);
 	mt_segments_tick(o->segments);
+	if (o->holding && now_ms >= o->hold_until_ms)
+		o->holding = false;
+	if (o->open && mt_segments_displaced(o->segments, now_ms) && end_segment(o, "moved", err))
+		return -1;
 	if (clock_ns == INT64_MIN)
 		return 0;
 	if (o->due && o->due_ns == INT64_MIN)
@@ -577,6 +657,8 @@ static int close_file(struct mt_output *o, struct mt_err *err)
 		*err = end_err;
 		rc = -1;
 	}
+	if (!rc && result.removed && access(o->config->path, F_OK))
+		return file_removed(o, err);
 	if (rc)
 		count_saved_file(o, result.command_failed);
 	if (result.command_failed)
@@ -594,7 +676,7 @@ static int close_segments(struct mt_output *o, struct mt_err *err)
 	}
 	if (o->open)
 		return end_segment(o, "signal", err);
-	return o->due ? empty_segment(o, "signal", err) : 0;
+	return o->due && !o->holding ? empty_segment(o, "signal", err) : 0;
 }
 
 int mt_output_close(struct mt_output *o, struct mt_err *err)
@@ -686,6 +768,11 @@ void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *bat
 bool mt_output_failed(const struct mt_output *o)
 {
 	return o->failed || refused(o) || (o->segments && mt_segments_troubled(o->segments));
+}
+
+const struct mt_space *mt_output_space(const struct mt_output *o)
+{
+	return &o->space;
 }
 
 static json_t *time_json(int64_t ns, bool any)

@@ -16,6 +16,7 @@
 
 #include "manifest.h"
 #include "naming.h"
+#include "relocate.h"
 
 enum { NUMBERS_MAX = 100000, DEPTH_MAX = 32 };
 
@@ -208,6 +209,8 @@ int mt_part_finish(struct mt_part *part, const char *suffix, struct mt_err *err)
 {
 	int rc = 1, problem = 0;
 	char *name = NULL;
+	if (mt_part_displaced(part) && mt_part_relocate(part, err))
+		return -1;
 	for (unsigned k = 0; rc == 1 && k < NUMBERS_MAX; k++) {
 		free(name);
 		name = mt_name_number(part->name, part->extension, k);
@@ -224,6 +227,7 @@ int mt_part_finish(struct mt_part *part, const char *suffix, struct mt_err *err)
 		mt_err_set(err, "can not rename %s to %s/%s%s: %s", part->path, part->base, name, suffix,
 		           rc > 0 ? "all numbered names are taken" : strerror(problem));
 		free(name);
+		errno = problem;
 		return -1;
 	}
 	free(part->name);
@@ -233,7 +237,7 @@ int mt_part_finish(struct mt_part *part, const char *suffix, struct mt_err *err)
 
 void mt_part_discard(struct mt_part *part)
 {
-	if (part->path && part->lock_fd >= 0)
+	if (part->path && part->lock_fd >= 0 && !mt_part_displaced(part))
 		unlink(part->path);
 }
 

@@ -27,7 +27,8 @@ int mt_part_create(struct mt_part *part, const char *base, const char *name, con
 /* Take over a left-over: rel is its path below base.  1; 0: it is locked; -1. */
 int mt_part_adopt(struct mt_part *part, const char *base, const char *rel, struct mt_err *err);
 /* Rename it to its name, or with a number if that is taken meanwhile, and suffix ("" or
- * ".failed") behind; part->name is what it got.  0 or -1. */
+ * ".failed") behind; part->name is what it got, part->base where it is if its folder was renamed
+ * meanwhile.  0, or -1 with errno. */
 int mt_part_finish(struct mt_part *part, const char *suffix, struct mt_err *err);
 /* Delete it. */
 void mt_part_discard(struct mt_part *part);

@@ -143,12 +143,16 @@ size_t mt_progress_line(const struct mt_progress *p, char *line, size_t size)
 		l.room = size - 1;
 	if (!p->live && p->bytes_total)
 		add_bar(&l, p);
+	if (p->full)
+		add(&l, "waiting for space");
 	add_count(&l, p->packets, "packets", false);
 	add(&l, rate_text(p->packet_rate, "pps", text, sizeof text));
 	if (!p->live && p->bytes_total)
 		add_eta(&l, p);
 	if (p->live || p->dropped)
 		add_count(&l, p->dropped, "dropped", true);
+	if (p->deleted)
+		add_count(&l, p->deleted, p->deleted == 1 ? "segment deleted" : "segments deleted", false);
 	if (p->live)
 		add(&l, rate_text(p->bit_rate, "bit/s", text, sizeof text));
 	if (p->kept != p->packets)

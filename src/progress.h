@@ -24,6 +24,8 @@ struct mt_progress {
 	uint64_t wire_bytes;  /* their length on the wire */
 	uint64_t kept;
 	uint64_t dropped;    /* by buffers, kernel and outputs */
+	uint64_t deleted;    /* segments, by --on-full */
+	bool full;           /* an output waits for space */
 	const char *segment; /* name of the open segment, or NULL; borrowed */
 
 	/* kept by mt_progress_sample */

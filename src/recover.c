@@ -12,12 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "linktype.h"
 #include "log.h"
 #include "output.h"
+#include "relocate.h"
 #include "scan.h"
 #include "sink.h"
 #include "stream.h"
@@ -102,6 +104,21 @@ static int open_copy(struct walk *w, enum mt_codec_id codec, char **path, struct
 	return mt_sink_begin(w->copy, fd, *path, *path, true, err);
 }
 
+/* The copy becomes the part, and has its lock. */
+static int replace_part(struct mt_part *part, const char *copy, struct mt_err *err)
+{
+	int fd = open(copy, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) || rename(copy, part->path)) {
+		mt_err_set(err, "can not rename %s to %s: %s", copy, part->path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	close(part->lock_fd);
+	part->lock_fd = fd;
+	return 0;
+}
+
 /* Pack what is whole again, in place of the part. */
 static int repack(struct walk *w, enum mt_codec_id codec, struct mt_err *err)
 {
@@ -112,9 +129,9 @@ static int repack(struct walk *w, enum mt_codec_id codec, struct mt_err *err)
 		rc = walk(w, err);
 	if (!rc)
 		rc = mt_sink_end(w->copy, &result, err);
-	if (!rc && w->whole && rename(path, w->part->path))
-		rc = mt_err_set(err, "can not rename %s to %s: %s", path, w->part->path, strerror(errno));
-	else if (path && (rc || !w->whole))
+	if (!rc && w->whole)
+		rc = replace_part(w->part, path, err);
+	if (path && (rc || !w->whole))
 		unlink(path);
 	free(path);
 	mt_sink_free(w->copy);
@@ -207,6 +224,8 @@ int mt_recover_part(struct mt_part *part, const struct mt_manifest_entry *known,
 {
 	struct walk w = {.part = part, .known = known};
 	*result = (struct mt_recovered){0};
+	if (mt_part_displaced(part) && mt_part_relocate(part, err))
+		return -1;
 	enum mt_format named;
 	enum mt_codec_id codec;
 	mt_output_guess(part->name, &named, &codec);

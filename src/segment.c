@@ -24,10 +24,12 @@
 #include "naming.h"
 #include "part.h"
 #include "recover.h"
+#include "relocate.h"
 #include "sequence.h"
 
 enum {
 	WATCH_MS = 200,     /* between two looks for the watchfile */
+	LOOK_MS = 1000,     /* between two looks whether the open segment is still there */
 	ON_CLOSE_MS = 10000 /* for the last commands to end */
 };
 
@@ -46,7 +48,10 @@ struct mt_segments {
 	struct mt_part part;                         /* the open segment */
 	uint64_t late, clock_jumps, script_bypassed; /* as of the segment before */
 	json_t *sources;
-	json_t *unlisted; /* lines that are in no manifest */
+	uint64_t deleted, waited_ms; /* --on-full, as of the segment before */
+	int64_t looked_ms;           /* for the open segment */
+	json_t *unlisted;            /* lines that are in no manifest */
+	json_t *moved;               /* folders that were renamed, with manifests of this run */
 	uint64_t closed;
 	bool troubled;
 };
@@ -138,6 +143,7 @@ struct mt_segments *mt_segments_new(const struct mt_output_config *config, const
 	s->output = config->name && *config->name ? config->name : "default";
 	s->part.lock_fd = -1;
 	s->unlisted = json_array();
+	s->moved = json_array();
 	if (!prepare(s, err))
 		return s;
 	mt_segments_free(s);
@@ -153,6 +159,7 @@ void mt_segments_free(struct mt_segments *s)
 	mt_part_clear(&s->part);
 	json_decref(s->sources);
 	json_decref(s->unlisted);
+	json_decref(s->moved);
 	free(s);
 }
 
@@ -160,6 +167,14 @@ void mt_segments_tick(struct mt_segments *s)
 {
 	if (s->pool)
 		mt_child_pool_tick(s->pool);
+}
+
+bool mt_segments_displaced(struct mt_segments *s, int64_t now_ms)
+{
+	if (now_ms - s->looked_ms < LOOK_MS)
+		return false;
+	s->looked_ms = now_ms;
+	return mt_part_displaced(&s->part);
 }
 
 /* --- begin ----------------------------------------------------------------------------- */
@@ -256,7 +271,7 @@ int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struc
 		return 0;
 	mt_part_discard(&s->part);
 	mt_part_clear(&s->part);
-	return -1;
+	return mt_sink_command_failed(s->sink) ? 1 : -1;
 }
 
 /* --- end ------------------------------------------------------------------------------- */
@@ -335,9 +350,33 @@ static json_t *make_line(struct mt_segments *s, const struct mt_segment_view *vi
 	        .sources = sources_since(s),
 	        .sha256 = s->config->segment.sha256 && result->sha256[0] ? result->sha256 : NULL,
 	};
-	return mt_manifest_line(&entry);
+	json_t *line = mt_manifest_line(&entry);
+	if (s->space->rule != MT_FULL_STOP) {
+		json_object_set_new(line, "deleted_segments",
+		                    json_integer((json_int_t)since(s->space->deleted, &s->deleted)));
+		json_object_set_new(line, "waited_ms",
+		                    json_integer((json_int_t)since(s->space->waited_ms, &s->waited_ms)));
+	}
+	return line;
 }
 
+static bool is_same_folder(const char *a, const char *b)
+{
+	struct stat sa, sb;
+	return !strcmp(a, b) ||
+	       (!stat(a, &sa) && !stat(b, &sb) && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev);
+}
+
+/* The lines of a folder that was renamed belong to this run as well. */
+static void note_folder(struct mt_segments *s)
+{
+	size_t n = json_array_size(s->moved);
+	const char *last = n ? json_string_value(json_array_get(s->moved, n - 1)) : "";
+	if (!is_same_folder(s->part.base, s->config->path) && strcmp(last, s->part.base) != 0)
+		json_array_append_new(s->moved, json_string_nocheck(s->part.base));
+}
+
+/* Into the manifest of the folder where the segment is. */
 static void record(struct mt_segments *s, json_t *line)
 {
 	struct mt_err err;
@@ -348,9 +387,10 @@ static void record(struct mt_segments *s, json_t *line)
 	int rc;
 	do {
 		errno = 0;
-		rc = mt_manifest_append(s->config->path, line, &err);
+		rc = mt_manifest_append(s->part.base, line, &err);
 	} while (rc && mt_space_again(s->space, errno, s->config->path));
 	if (!rc) {
+		note_folder(s);
 		mt_space_found(s->space, s->config->path);
 		return;
 	}
@@ -369,7 +409,7 @@ static void announce(struct mt_segments *s, json_t *line, uint64_t file_bytes)
 		s->hooks->segment_close(s->hooks->ctx, line);
 	if (s->pool && path)
 		mt_child_pool_add(s->pool, path);
-	if (s->keep)
+	if (s->keep && is_same_folder(s->part.base, s->config->path))
 		mt_keep_add(s->keep, s->part.name, file_bytes);
 	free(path);
 }
@@ -387,6 +427,19 @@ static void keep_failed_part(struct mt_segments *s, struct mt_err *err)
 	mt_part_clear(&s->part);
 }
 
+/* A part that was deleted is written anew, for which there may be no space. */
+static int finish_part(struct mt_segments *s, struct mt_err *err)
+{
+	int rc;
+	do {
+		errno = 0;
+		rc = mt_part_finish(&s->part, "", err);
+	} while (rc && mt_space_again(s->space, errno, s->config->path));
+	if (!rc)
+		mt_space_found(s->space, s->config->path);
+	return rc;
+}
+
 int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, int64_t end_ns,
                     json_t *linktypes, uint64_t *saved, struct mt_err *err)
 {
@@ -400,7 +453,7 @@ int mt_segments_end(struct mt_segments *s, const struct mt_segment_view *view, i
 			*saved = mt_segments_abandon(s, view, err);
 		return -1;
 	}
-	if (mt_part_finish(&s->part, "", err)) {
+	if (finish_part(s, err)) {
 		json_decref(linktypes);
 		mt_part_clear(&s->part);
 		return -1;
@@ -469,6 +522,12 @@ json_t *mt_segments_json(const struct mt_segments *s)
 {
 	struct collected c = {s, json_array()};
 	/* Read back, so that a capture of months does not hold all its lines in memory. */
+	size_t i;
+	json_t *folder;
+	json_array_foreach(s->moved, i, folder)
+	{
+		mt_manifest_each(json_string_value(folder), collect_line, &c);
+	}
 	if (s->config->segment.manifest)
 		mt_manifest_each(s->config->path, collect_line, &c);
 	json_array_extend(c.lines, s->unlisted);

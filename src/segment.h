@@ -20,7 +20,8 @@ struct mt_segments *mt_segments_new(const struct mt_output_config *config, const
 /* Waits a bounded time for --on-close commands.  NULL is fine. */
 void mt_segments_free(struct mt_segments *s);
 /* Wait for the watchfile, name the segment, create its .part file and start the sink on it.
- * n, start_ns, reason and source of *view are set; seq is filled in.  0 or -1. */
+ * n, start_ns, reason and source of *view are set; seq is filled in.  0; 1: the pipe command could not be
+ * started, nothing is open; -1. */
 int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struct mt_err *err);
 /* End the sink, give the file its name, add the manifest line (linktypes: taken; end_ns: the
  * boundary that ended it, or its last time), call the hook and the command, delete what
@@ -34,6 +35,8 @@ uint64_t mt_segments_abandon(struct mt_segments *s, const struct mt_segment_view
 void mt_segments_discard(struct mt_segments *s);
 /* Collect commands that ended. */
 void mt_segments_tick(struct mt_segments *s);
+/* Was the file of the open segment moved or removed?  Looks once a second. */
+bool mt_segments_displaced(struct mt_segments *s, int64_t now_ms);
 /* Manifest lines of all closed segments of this run; new reference. */
 json_t *mt_segments_json(const struct mt_segments *s);
 /* Segments closed, and trouble that did not stop anything (a lost manifest line). */

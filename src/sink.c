@@ -385,6 +385,7 @@ static bool all_read(struct mt_sink *s)
 			return true;
 		if (poll(&pfd, 1, DRAIN_MS) > 0 && pfd.revents & POLLERR)
 			return ioctl(s->fd, FIONREAD, &left) || !left;
+		mt_beat(MT_BEAT_WRITER);
 		if (s->config.interrupted && atomic_load(s->config.interrupted))
 			return true; /* end_command gives it some time, then ends it */
 	}
@@ -433,10 +434,18 @@ static void hash_file(int fd, char *hex)
 		hex_digest(&sha, hex);
 }
 
+bool mt_sink_removed(const struct mt_sink *s)
+{
+	struct stat st;
+	return s->fd >= 0 && !fstat(s->file_fd >= 0 ? s->file_fd : s->fd, &st) && S_ISREG(st.st_mode) &&
+	       !st.st_nlink;
+}
+
 static int close_file(struct mt_sink *s, struct mt_sink_result *result, struct mt_err *err)
 {
 	int rc = 0, fd = s->file_fd >= 0 ? s->file_fd : s->fd;
 	struct stat st;
+	result->removed = mt_sink_removed(s);
 	if (s->file_fd >= 0) {
 		bool whole = s->discard || all_read(s);
 		close(s->fd); /* end of file for the command */

@@ -42,6 +42,7 @@ struct mt_sink_result {
 	uint64_t file_bytes;
 	char sha256[65];     /* hex, or empty */
 	bool command_failed; /* the pipe command did; the text is in err */
+	bool removed;        /* mt_sink_removed when it was closed */
 };
 
 struct mt_sink;
@@ -75,6 +76,8 @@ const struct mt_segment_view *mt_sink_pushed(const struct mt_sink *s);
 /* The view as of what can be read from the file for certain: all that was written, with a codec what
  * was flushed.  Only after a failure or the end of the file. */
 const struct mt_segment_view *mt_sink_saved(const struct mt_sink *s);
+/* Has the open file no name any more? */
+bool mt_sink_removed(const struct mt_sink *s);
 /* The last failure was the pipe command's, not the file's. */
 bool mt_sink_command_failed(const struct mt_sink *s);
 

@@ -5,8 +5,8 @@
 --    print(pan(moontap.address "10.1.2.3"), pan(moontap.address "10.1.2.4"))
 --
 -- Two addresses that share their first n bits share them afterwards as well, and no more; with the same key the result
--- is the same in every run. A key is 32 bytes, as `head -c 32 /dev/urandom` makes them. Who has the key can undo it, and
--- who can put packets of his own into a trace learns the prefixes of his addresses: it hides addresses, not their
+-- is the same in every run. A key is 32 bytes, as `head -c 32 /dev/urandom` makes them. Who has the key can undo it,
+-- and who can put packets of his own into a trace learns the prefixes of his addresses: it hides addresses, not their
 -- structure.
 --
 -- J. Xu et al., "Prefix-preserving IP address anonymization", ICNP 2002.
