@@ -7,6 +7,7 @@
 #include "metrics.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <microhttpd.h>
@@ -20,6 +21,39 @@
 #include "units.h"
 
 enum { CONNECTIONS = 16, TIMEOUT_S = 10 };
+
+/* The library brings a TLS library along, which would make every start slower: it is loaded when it is wanted.
+ */
+#define LIBRARY "libmicrohttpd.so.12"
+static struct {
+	__typeof__(&MHD_start_daemon) start_daemon;
+	__typeof__(&MHD_stop_daemon) stop_daemon;
+	__typeof__(&MHD_create_response_from_buffer) create_response_from_buffer;
+	__typeof__(&MHD_add_response_header) add_response_header;
+	__typeof__(&MHD_queue_response) queue_response;
+	__typeof__(&MHD_destroy_response) destroy_response;
+} http;
+
+/* ISO C knows no cast from an object pointer to a function. */
+static bool find(void *library, const char *name, void *function)
+{
+	void *found = dlsym(library, name);
+	memcpy(function, &found, sizeof found);
+	return found != NULL;
+}
+
+static int load(struct mt_err *err)
+{
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL); /* for good */
+	if (library && find(library, "MHD_start_daemon", &http.start_daemon) &&
+	    find(library, "MHD_stop_daemon", &http.stop_daemon) &&
+	    find(library, "MHD_create_response_from_buffer", &http.create_response_from_buffer) &&
+	    find(library, "MHD_add_response_header", &http.add_response_header) &&
+	    find(library, "MHD_queue_response", &http.queue_response) &&
+	    find(library, "MHD_destroy_response", &http.destroy_response))
+		return 0;
+	return mt_err_set(err, "--metrics needs the library %s: %s", LIBRARY, dlerror());
+}
 
 struct mt_metrics {
 	struct MHD_Daemon *daemon;
@@ -188,16 +222,16 @@ static char *make_page(struct mt_metrics *m, size_t *size)
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, char *text, size_t size,
                               const char *type)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+	struct MHD_Response *response = http.create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		free(text);
 		return MHD_NO;
 	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	http.add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	enum MHD_Result result = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
+		http.add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	enum MHD_Result result = http.queue_response(connection, status, response);
+	http.destroy_response(response);
 	return result;
 }
 
@@ -277,7 +311,7 @@ int mt_metrics_check(const char *where, struct mt_err *err)
 struct mt_metrics *mt_metrics_start(const char *where, struct mt_err *err)
 {
 	union address address;
-	if (parse_where(where, &address, err))
+	if (parse_where(where, &address, err) || load(err))
 		return NULL;
 	struct mt_metrics *m = calloc(1, sizeof *m);
 	if (!m) {
@@ -288,9 +322,9 @@ struct mt_metrics *mt_metrics_start(const char *where, struct mt_err *err)
 	unsigned flags =
 	        MHD_USE_INTERNAL_POLLING_THREAD | (address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0);
 	errno = 0;
-	m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, m, MHD_OPTION_SOCK_ADDR, &address.any,
-	                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-	                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+	m->daemon = http.start_daemon(flags, 0, NULL, NULL, handle, m, MHD_OPTION_SOCK_ADDR, &address.any,
+	                              MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+	                              MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
 	if (m->daemon)
 		return m;
 	mt_err_set(err, "--metrics %s: can not listen there: %s", where, strerror(errno ? errno : EADDRINUSE));
@@ -313,7 +347,7 @@ void mt_metrics_stop(struct mt_metrics *m)
 	if (!m)
 		return;
 	if (m->daemon)
-		MHD_stop_daemon(m->daemon);
+		http.stop_daemon(m->daemon);
 	json_decref(m->report);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
