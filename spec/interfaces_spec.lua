@@ -130,6 +130,13 @@ describe("several live sources", function()
     assert.is_true(short < 1000, "held for " .. short .. " ms with a window of 50 ms")
   end)
 
+  it("with a long window lose nothing when they are told to end", function()
+    numbered("a.pcap", 500, 1)
+    numbered("b.pcap", 1, 2)
+    local r = capture("-w 8000000 -o out.pcapng -i veth0 -i veth1", 0, 10000)
+    assert.same({ 501, 0 }, { r.kept, r.dropped })
+  end)
+
   it("lose nothing beside a silent one", function()
     numbered("a.pcap", 50000, 1)
     numbered("b.pcap", 1, 2)

@@ -190,7 +190,7 @@ static void note_losses(struct mt_feed *f, int64_t now_ms)
 }
 
 /* Has the run been told to stop, and is all read that was captured before?  The kernel hands over a block
- * that is not full after half a window. */
+ * that is not full after a while. */
 static bool is_over(struct mt_feed *f, int64_t now_ms, bool silent)
 {
 	if (atomic_load_explicit(&f->quit, memory_order_relaxed))
@@ -200,7 +200,7 @@ static bool is_over(struct mt_feed *f, int64_t now_ms, bool silent)
 	if (!f->stop_ms)
 		f->stop_ms = now_ms;
 	int64_t since = now_ms - f->stop_ms;
-	return (silent && since >= f->inner->context->window_ms / 2 + MARGIN_MS) || since >= DRAIN_MS;
+	return (silent && since >= mt_source_handover_ms(f->inner->context) + MARGIN_MS) || since >= DRAIN_MS;
 }
 
 /* The interface is down or gone.  True: it is back. */

@@ -68,11 +68,19 @@ struct mt_source_context {
 	const char *filter;      /* -F, or NULL */
 	uint32_t snaplen;        /* -s */
 	int64_t from_ns, to_ns;  /* --from, --to: half-open; INT64_MIN and INT64_MAX if not given */
-	unsigned window_ms;      /* -w: a live interface hands over at least every window_ms / 2 */
+	unsigned window_ms;      /* -w; see mt_source_handover_ms */
 	size_t kernel_buffer;    /* --kernel-buffer, bytes of the capture ring; 0: the system's default */
 	const atomic_bool *stop; /* set by a signal: ends a wait inside mt_source_open; may be NULL */
 	struct mt_readahead_pool *readahead; /* decodes compressed files; NULL: they are decoded as read */
 };
+
+/* How long a live interface may hold packets back, ms: half a window, so that the other half is for waiting;
+ * never so long that a stop would be slow. */
+static inline int mt_source_handover_ms(const struct mt_source_context *context)
+{
+	unsigned ms = context->window_ms / 2;
+	return ms < 1 ? 1 : ms < 100 ? (int)ms : 100;
+}
 
 struct mt_source;
 struct mt_feed;

@@ -72,7 +72,7 @@ static int configure(struct mt_source *s, struct capture *c, struct mt_err *err)
 	pcap_t *p = c->pcap;
 	const struct mt_source_context *context = s->context;
 	size_t buffer = context->kernel_buffer < INT_MAX ? context->kernel_buffer : INT_MAX;
-	c->timeout_ms = context->window_ms / 2 ? (int)(context->window_ms / 2) : 1;
+	c->timeout_ms = mt_source_handover_ms(context);
 	/* The filter sees the packet before it is cut. */
 	int result = pcap_set_snaplen(p, s->filter ? MT_MAX_CAPLEN : (int)s->snaplen);
 	result |= pcap_set_promisc(p, s->spec.promisc);
