@@ -2,6 +2,7 @@
 -- Who or what there is most of: packets and bytes by any packet fields, the largest first.
 --
 --   moontap -l top,by=src,dport,n=2 trace.pcap
+--   moontap -l top,by=dst/24 trace.pcap            prefixes of 24 bits (IPv6: 48; dst/24/56 says otherwise)
 --
 --   src          dport  packets      bytes   share
 --   10.0.0.17    443      1,204    961,210   75.7%
@@ -41,9 +42,9 @@ local function print_table(result)
 end
 
 return {
-  summary = "most packets or bytes by any fields: addresses, ports, flows, VLANs",
+  summary = "most packets or bytes by any fields: addresses, prefixes, ports, flows, VLANs",
   args = {
-    by = { default = "src", help = "fields to count by, such as src, dport, flow or src,dst,dport",
+    by = { default = "src", help = "fields to count by, such as src, dport, flow, src/24 or src,dst,dport",
       check = function(by) return (select(2, group.parse(by))) end },
     n = { default = 10, help = "lines to print",
       check = function(n) return not (n >= 1 and n % 1 == 0) and "expected 1 or more, found " .. n end },

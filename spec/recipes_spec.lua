@@ -185,6 +185,30 @@ describe("recipe", function()
     t.refuses("moontap -l rates,every=0 f/web.pcap", 1, "every")
   end)
 
+  it("top counts prefixes as tshark does", function()
+    for _, file in ipairs { "f/web.pcap", "f/two-interfaces.pcapng" } do
+      local bits = { [20] = { 2, 16 }, [24] = { 3, 1 } }
+      for n, how in pairs(bits) do
+        local want = {}
+        for _, text in ipairs(t.field(file, "ip.src", "ip && !icmp.type == 3")) do
+          local b = { text:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)") }
+          local prefix = how[1] == 3 and ("%s.%s.%s.0/24"):format(b[1], b[2], b[3]) or ("%s.%s.%d.0/20"):format(b[1], b[2], b[3] - b[3] % how[2])
+          want[prefix] = (want[prefix] or 0) + 1
+        end
+        local r = recipe("top", (",by=src/%d,n=1000"):format(n), file)
+        for _, e in ipairs(r.top) do
+          local key = e["src/" .. n]
+          if key:match("^%d+%.") then
+            assert.equal(want[key], e.packets, key)
+            want[key] = nil
+          end
+        end
+        assert.same({}, want)
+      end
+    end
+    t.refuses("moontap -l top,by=src/33 f/web.pcap", 1, "src/33")
+  end)
+
   it("sample keeps a part, whole flows, the same in every run", function()
     t.generate("in", "--packets 20000 --files 1 --flows 500 --snaplen 100")
     t.run("moontap -q -l sample,n=10 -o tenth.pcap in/1.pcap")

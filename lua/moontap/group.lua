@@ -37,12 +37,61 @@ local SHOW = {
   linktype = tostring, wirelen = tostring, caplen = tostring,
 }
 
+-- `src/24`, `dst/24/56`: bits of IPv4, bits of IPv6 (48 if not given).
+local function parse_prefix(name)
+  local field, bits, bits6 = name:match "^([sd][rs][ct])/(%d+)/?(%d*)$"
+  bits, bits6 = tonumber(bits), tonumber(bits6 ~= "" and bits6 or 48)
+  if (field == "src" or field == "dst") and bits <= 32 and bits6 and bits6 <= 128 then
+    return field, bits, bits6
+  end
+end
+
+-- The first bits of a key of 4 or 16 bytes, as a key whose other bits are 0.
+local function cut_key(key, bits)
+  local bytes = math.floor(bits / 8)
+  local rest = bits % 8
+  local head = key:sub(1, bytes)
+  if rest > 0 then
+    local byte = key:byte(bytes + 1)
+    head = head .. string.char(byte - byte % 2 ^ (8 - rest))
+  end
+  return head .. ("\0"):rep(#key - #head)
+end
+
+local function show_prefix(name)
+  local _, bits, bits6 = parse_prefix(name)
+  return function(key)
+    return key == "" and "-" or ("%s/%d"):format(address.key_text(key), #key == 4 and bits or bits6)
+  end
+end
+
+local function prefix_reader(name)
+  local field, bits, bits6 = parse_prefix(name)
+  local key_field, cut = field .. "_key", {} -- addresses come again: their prefixes are remembered
+  local n = 0
+  return function(p)
+    local key = p[key_field]
+    local prefix = cut[key]
+    if not prefix then
+      if n >= M.MAX_ENTRIES then
+        cut, n = {}, 0
+      end
+      prefix = key == "" and "" or cut_key(key, #key == 4 and bits or bits6)
+      cut[key], n = prefix, n + 1
+    end
+    return prefix
+  end
+end
+
 --- Split a list of fields.
--- @tparam string text `src,dport`
+-- @tparam string text `src,dport`, `dst/24`
 -- @treturn ?{string,...} the names, or nil and a sentence that says what is wrong
 function M.parse(text)
   local names = {}
   for name in (text .. ","):gmatch "([^,]*)," do
+    if not SHOW[name] and parse_prefix(name) then
+      SHOW[name] = show_prefix(name)
+    end
     if not SHOW[name] then
       return nil, ("no field '%s' to count by%s (there are %s)"):format(name, suggest.suffix(name, SHOW),
         suggest.list(SHOW))
@@ -58,6 +107,8 @@ end
 local function reader(name)
   if name == nil then
     return nil
+  elseif parse_prefix(name) then
+    return prefix_reader(name)
   elseif name == "flow" then -- the hash, widened by ports and protocol: a million flows stay apart
     return function(p)
       return p.flow_hash * 2097152 + (p.sport + p.dport) * 16 + p.proto % 16
