@@ -5,8 +5,7 @@
  * Up to some million packets a second.  libpcap lends each packet until the next one is
  * asked for, so it is copied into the source's chunks.  When those are all in flight the
  * ring of the kernel is emptied all the same, and what had no room is counted: a drop that
- * is known is better than one that is not.  No filter is given to the kernel: for frames
- * whose VLAN tag libpcap puts back, it would not see the frame that is written.
+ * is known is better than one that is not.
  */
 #include <limits.h>
 #include <net/if.h>
@@ -18,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kernel_filter.h"
 #include "linktype.h"
 #include "log.h"
 #include "source.h"
@@ -131,7 +131,11 @@ static int pcap_source_open(struct mt_source *s, struct mt_err *err)
 	if (pcap_setnonblock(c->pcap, 1, text) < 0)
 		return mt_err_set(err, "%s", text);
 	c->unit_ns = pcap_get_tstamp_precision(c->pcap) == PCAP_TSTAMP_PRECISION_NANO ? 1 : 1000;
-	return add_iface(s, c, err);
+	if (add_iface(s, c, err))
+		return -1;
+	if (s->filter)
+		mt_kernel_filter_set(c->pcap, s->filter, c->linktype);
+	return 0;
 }
 
 /* --- reading --------------------------------------------------------------------------- */
