@@ -95,12 +95,12 @@ describe("a full disk", function()
     local lines = t.read("disk/out/manifest.jsonl")
     local other = lines:match('[^\n]*"other%.pcap"[^\n]*\n')
     t.write("disk/out/manifest.jsonl", lines:gsub(other:gsub("%p", "%%%0"), function() return (other:gsub('"default"', '"web"')) end) ..
-      '{"v":1,"output":"default","file":"../mine.pcap"}\n{"v":1,"output":"default","file":"link.pcap"}\n{"v":1,"output":"default","file":"sub"}\n')
-    t.run("cp part.pcap disk/out/mine.pcap; cp part.pcap disk/mine.pcap; ln -s ../mine.pcap disk/out/link.pcap; mkdir disk/out/sub")
+      '{"v":1,"output":"default","file":"../mine.pcap"}\n{"v":1,"output":"default","file":"link.pcap"}\n{"v":1,"output":"default","file":"sub"}\n{"v":1,"output":"default","file":"out2/far.pcap"}\n')
+    t.run("cp part.pcap disk/out/mine.pcap; cp part.pcap disk/mine.pcap; ln -s ../mine.pcap disk/out/link.pcap; mkdir disk/out/sub disk/far; cp part.pcap disk/far/far.pcap; ln -s ../far disk/out/out2")
     local r = t.run("moontap --json -q -S 128K -B disk/out --on-full drop-oldest in/*.pcap")
     assert.equal(60000, t.balances(json.decode(r.out)).kept)
     assert.equal("old.pcap", r.err:match("the oldest segment (%S+)"))
-    for _, name in ipairs { "out/other.pcap", "out/mine.pcap", "mine.pcap", "out/link.pcap", "out/sub" } do
+    for _, name in ipairs { "out/other.pcap", "out/mine.pcap", "mine.pcap", "out/link.pcap", "out/sub", "far/far.pcap" } do
       assert.is_true(t.exists("disk/" .. name), name)
       assert.is_nil(r.err:find("segment " .. name:match("[^/]*$"), 1, true))
     end
@@ -146,6 +146,12 @@ describe("a full disk", function()
     local r = t.balances(t.json("moontap --json -q -o /dev/full in/*.pcap", 3))
     assert.same({ 0, r.packets }, { r.kept, r.dropped })
     t.run("moontap -q --on-full wait -o /dev/full in/*.pcap & pid=$!; sleep 0.5; kill -TERM $pid; wait $pid", 3, { timeout = 3 })
+  end)
+
+  it("so is a limit on the size of files", function()
+    local r = t.json("ulimit -f 1000; moontap --json -q -o out.pcap in/*.pcap", 3)
+    assert.equal(t.balances(r).kept, t.count("out.pcap"))
+    assert.is_true(r.kept > 3000)
   end)
 
   it("another word is refused", function()
