@@ -94,9 +94,13 @@ describe("a full disk", function()
     t.run("moontap -c 3000 -o part.pcap in/*.pcap; moontap -q -B disk/out --name old part.pcap; moontap -q -B disk/out --name other part.pcap")
     local lines = t.read("disk/out/manifest.jsonl")
     local other = lines:match('[^\n]*"other%.pcap"[^\n]*\n')
-    t.write("disk/out/manifest.jsonl", lines:gsub(other:gsub("%p", "%%%0"), function() return (other:gsub('"default"', '"web"')) end) ..
-      '{"v":1,"output":"default","file":"../mine.pcap"}\n{"v":1,"output":"default","file":"link.pcap"}\n{"v":1,"output":"default","file":"sub"}\n{"v":1,"output":"default","file":"out2/far.pcap"}\n')
-    t.run("cp part.pcap disk/out/mine.pcap; cp part.pcap disk/mine.pcap; ln -s ../mine.pcap disk/out/link.pcap; mkdir disk/out/sub disk/far; cp part.pcap disk/far/far.pcap; ln -s ../far disk/out/out2")
+    lines = lines:gsub(other:gsub("%p", "%%%0"), function() return (other:gsub('"default"', '"web"')) end)
+    for _, name in ipairs { "../mine.pcap", "link.pcap", "sub", "out2/far.pcap" } do
+      lines = lines .. ('{"v":1,"output":"default","file":"%s"}\n'):format(name)
+    end
+    t.write("disk/out/manifest.jsonl", lines)
+    t.run("cp part.pcap disk/out/mine.pcap; cp part.pcap disk/mine.pcap; ln -s ../mine.pcap disk/out/link.pcap")
+    t.run("mkdir disk/out/sub disk/far; cp part.pcap disk/far/far.pcap; ln -s ../far disk/out/out2")
     local r = t.run("moontap --json -q -S 128K -B disk/out --on-full drop-oldest in/*.pcap")
     assert.equal(60000, t.balances(json.decode(r.out)).kept)
     assert.equal("old.pcap", r.err:match("the oldest segment (%S+)"))
@@ -154,7 +158,23 @@ describe("a full disk", function()
     assert.is_true(r.kept > 3000)
   end)
 
-  it("another word is refused", function()
+  it("holds for all outputs, and a script may say otherwise for its own", function()
+    t.write("out.lua", [[moontap.output { name = "a", path = "disk/a.pcap" }
+      moontap.output { name = "b", path = "disk/b.pcap", on_full = "stop" }
+      return { on_packet = function(p) return p.number % 2 == 0 and "a" or nil end }]])
+    local r = t.json("moontap --json -q --on-full wait --out c=disk/c.pcap -l ./out.lua f/web.pcap")
+    local waits = {}
+    for _, output in ipairs(r.outputs) do
+      waits[output.name] = output.waited_ms
+    end
+    assert.same({ a = 0, c = 0 }, waits)
+    t.write("out.lua", 'moontap.output { name = "a", path = "disk/a.pcap", on_full = "panic" } return {}')
+    t.refuses("moontap -l ./out.lua f/web.pcap", 1, "panic", "stop, wait or drop-oldest")
+  end)
+
+  it("another word is refused, and one that would have no meaning", function()
     t.refuses("moontap --on-full panic -o x.pcap in/*.pcap", 1, "--on-full", "stop, wait or drop-oldest")
+    t.refuses("moontap --on-full wait in/*.pcap", 1, "--on-full wait", "no meaning without an output")
+    t.refuses("moontap --on-full wait -o libtrace:pcapfile:x.pcap in/*.pcap", 1, "--on-full", "libtrace")
   end)
 end)
