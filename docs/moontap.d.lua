@@ -910,7 +910,7 @@ function moontap.trigger(reason, options) end
 function moontap.load(saved) end
 
 ---Declare an output; at the top of a script, outside of hooks.
----@param t table - name: what hooks return  - path: the file, or dir: a folder for segments  - format: `"pcap"`, `"pcapng"`, `"erf"`; else the ending of path says it  - compress: `"gz"`, `"zst"`, `"lz4"`, `"xz"`, `"bz2"`; level: 0 (fast) to 9 (small)  - snaplen: bytes of a packet that are written  - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a multiple of 1024 or as `"10M"`  - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries  - keep_files, keep_bytes, sha256, on_close, pipe: as the options of these names (pipe: `--pipeout`)
+---@param t table - name: what hooks return  - path: the file, or dir: a folder for segments  - format: `"pcap"`, `"pcapng"`, `"erf"`; else the ending of path says it  - compress: `"gz"`, `"zst"`, `"lz4"`, `"xz"`, `"bz2"`; level: 0 (fast) to 9 (small)  - snaplen: bytes of a packet that are written  - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a multiple of 1024 or as `"10M"`  - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries  - keep_files, keep_bytes, sha256, on_close, on_full, pipe: as the options of these names (pipe: `--pipeout`);    on_full is that of the command line unless it is given
 ---@return string # the name
 function moontap.output(t) end
 

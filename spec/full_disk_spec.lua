@@ -70,6 +70,11 @@ describe("a full disk", function()
     assert.is_true(o.outputs[1].deleted_segments > 3)
     local _, said = r.err:gsub("the oldest segment", "")
     assert.equal(o.outputs[1].deleted_segments, said)
+    local listed = 0
+    for _, line in ipairs(t.json_lines("disk/out/manifest.jsonl")) do
+      listed = listed + line.deleted_segments
+    end
+    assert.equal(said, listed)
     assert.equal("not ours", t.read("disk/stranger.pcap"))
     -- the newest are there
     local left, sum = {}, 0
@@ -83,6 +88,42 @@ describe("a full disk", function()
       end
     end
     assert.is_true(sum > 1000)
+  end)
+
+  it("takes those of earlier runs first, none of other outputs, and none that the manifest does not list", function()
+    t.run("moontap -c 3000 -o part.pcap in/*.pcap; moontap -q -B disk/out --name old part.pcap; moontap -q -B disk/out --name other part.pcap")
+    local lines = t.read("disk/out/manifest.jsonl")
+    local other = lines:match('[^\n]*"other%.pcap"[^\n]*\n')
+    lines = lines:gsub(other:gsub("%p", "%%%0"), function() return (other:gsub('"default"', '"web"')) end)
+    for _, name in ipairs { "../mine.pcap", "link.pcap", "sub", "out2/far.pcap" } do
+      lines = lines .. ('{"v":1,"output":"default","file":"%s"}\n'):format(name)
+    end
+    t.write("disk/out/manifest.jsonl", lines)
+    t.run("cp part.pcap disk/out/mine.pcap; cp part.pcap disk/mine.pcap; ln -s ../mine.pcap disk/out/link.pcap")
+    t.run("mkdir disk/out/sub disk/far; cp part.pcap disk/far/far.pcap; ln -s ../far disk/out/out2")
+    local r = t.run("moontap --json -q -S 128K -B disk/out --on-full drop-oldest in/*.pcap")
+    assert.equal(60000, t.balances(json.decode(r.out)).kept)
+    assert.equal("old.pcap", r.err:match("the oldest segment (%S+)"))
+    for _, name in ipairs { "out/other.pcap", "out/mine.pcap", "mine.pcap", "out/link.pcap", "out/sub", "far/far.pcap" } do
+      assert.is_true(t.exists("disk/" .. name), name)
+      assert.is_nil(r.err:find("segment " .. name:match("[^/]*$"), 1, true))
+    end
+  end)
+
+  it("counts as deleted only what it deleted", function()
+    t.run("cp in/*.pcap more.pcap")
+    local r = t.run([[moontap --json -q -S 256K -B disk/out --on-full drop-oldest --on-close 'rm $MOONTAP_FILE; sleep 0.1' in/*.pcap]])
+    local _, said = r.err:gsub("the oldest segment", "")
+    assert.equal(said, json.decode(r.out).outputs[1].deleted_segments)
+  end)
+
+  it("shows in the status line", function()
+    t.run([[script -qec "moontap -S 512K -B disk/out --on-full wait in/*.pcap" /dev/null >screen & sleep 1.2
+      mkdir away; for i in 1 2 3 4; do mv disk/out/*.pcap away/; sleep 0.3; done; wait]])
+    assert.is_truthy(t.read("screen"):find("waiting for space  ", 1, true))
+    t.write("slow.lua", "return { on_segment_close = function() os.execute('sleep 0.1') end }")
+    t.run([[script -qec "stty cols 140; moontap -S 512K -l ./slow.lua -B disk/out2 --on-full drop-oldest in/*.pcap in/*.pcap" /dev/null >screen]])
+    assert.is_truthy(t.read("screen"):find("segments deleted", 1, true))
   end)
 
   it("is survived through a codec as well", function()
@@ -105,7 +146,35 @@ describe("a full disk", function()
     end
   end)
 
-  it("another word is refused", function()
+  it("a device without space is an output that fails", function()
+    local r = t.balances(t.json("moontap --json -q -o /dev/full in/*.pcap", 3))
+    assert.same({ 0, r.packets }, { r.kept, r.dropped })
+    t.run("moontap -q --on-full wait -o /dev/full in/*.pcap & pid=$!; sleep 0.5; kill -TERM $pid; wait $pid", 3, { timeout = 3 })
+  end)
+
+  it("so is a limit on the size of files", function()
+    local r = t.json("ulimit -f 1000; moontap --json -q -o out.pcap in/*.pcap", 3)
+    assert.equal(t.balances(r).kept, t.count("out.pcap"))
+    assert.is_true(r.kept > 3000)
+  end)
+
+  it("holds for all outputs, and a script may say otherwise for its own", function()
+    t.write("out.lua", [[moontap.output { name = "a", path = "disk/a.pcap" }
+      moontap.output { name = "b", path = "disk/b.pcap", on_full = "stop" }
+      return { on_packet = function(p) return p.number % 2 == 0 and "a" or nil end }]])
+    local r = t.json("moontap --json -q --on-full wait --out c=disk/c.pcap -l ./out.lua f/web.pcap")
+    local waits = {}
+    for _, output in ipairs(r.outputs) do
+      waits[output.name] = output.waited_ms
+    end
+    assert.same({ a = 0, c = 0 }, waits)
+    t.write("out.lua", 'moontap.output { name = "a", path = "disk/a.pcap", on_full = "panic" } return {}')
+    t.refuses("moontap -l ./out.lua f/web.pcap", 1, "panic", "stop, wait or drop-oldest")
+  end)
+
+  it("another word is refused, and one that would have no meaning", function()
     t.refuses("moontap --on-full panic -o x.pcap in/*.pcap", 1, "--on-full", "stop, wait or drop-oldest")
+    t.refuses("moontap --on-full wait in/*.pcap", 1, "--on-full wait", "no meaning without an output")
+    t.refuses("moontap --on-full wait -o libtrace:pcapfile:x.pcap in/*.pcap", 1, "--on-full", "libtrace")
   end)
 end)

@@ -27,6 +27,21 @@ describe("live capture goes on when", function()
     assert.is_true(#t.read("started") <= 4, #t.read("started") .. " were started")
   end)
 
+  it("a --pipeout meets a full disk: the oldest go, and the next command has room", function()
+    if not t.tmpfs("disk", "size=2M") then
+      pending("mounting a tmpfs is not allowed here")
+    end
+    local r, said = live.capture("-B disk/out -P 3000 --on-full drop-oldest --pipeout 'cat 2>/dev/null'", { code = 3 })
+    assert.is_true(r.dropped > 0 and r.kept > 25000, r.kept .. " kept")
+    live.contains(said.err, "is full: the oldest segment", "exit status 1")
+    local sum = 0
+    for _, line in ipairs(r.segments) do
+      sum = sum + (t.exists("disk/out/" .. line.file) and line.packets or 0)
+    end
+    assert.equal(sum, live.in_segments("disk/out"))
+    assert.is_true(t.exists("disk/out/" .. r.segments[#r.segments].file))
+  end)
+
   it("the folder is removed: the open segment is made anew, and the folder with it", function()
     for _, codec in ipairs { "no", "zst" } do
       local out = "out-" .. codec

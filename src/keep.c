@@ -48,6 +48,22 @@ static void append(struct mt_keep *k, const char *file, uint64_t bytes)
 		k->bytes += bytes;
 }
 
+/* The folder of a name below fd, to which no link leads; *file is the rest of the name.  -1: there is none. */
+static int open_parent(int fd, const char **file)
+{
+	int parent = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	for (const char *slash; parent >= 0 && (slash = strchr(*file, '/')); *file = slash + 1) {
+		char *folder = strndup(*file, (size_t)(slash - *file));
+		int below = folder ? openat(parent, folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		int problem = errno;
+		free(folder);
+		close(parent);
+		parent = below;
+		errno = problem;
+	}
+	return parent;
+}
+
 /* Opened for each call: it may be renamed under a running capture. */
 static int folder_fd(const struct mt_keep *k)
 {
@@ -63,8 +79,12 @@ static void read_line(void *ctx, json_t *line)
 	int fd;
 	if (!output || !file || strcmp(output, k->output) != 0 || !is_inside(file) || (fd = folder_fd(k)) < 0)
 		return;
-	if (!fstatat(fd, file, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+	const char *last = file;
+	int parent = open_parent(fd, &last);
+	if (parent >= 0 && !fstatat(parent, last, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
 		append(k, file, (uint64_t)st.st_size);
+	if (parent >= 0)
+		close(parent);
 	close(fd);
 }
 
@@ -102,9 +122,13 @@ static bool delete_oldest(struct mt_keep *k, int fd)
 {
 	void *oldest = json_object_iter(k->files);
 	const char *file = json_object_iter_key(oldest);
-	bool deleted = !unlinkat(fd, file, 0);
+	const char *last = file;
+	int parent = open_parent(fd, &last);
+	bool deleted = parent >= 0 && !unlinkat(parent, last, 0);
 	if (!deleted && errno != ENOENT)
 		mt_log_warn("can not delete the old segment %s/%s: %s", k->folder, file, strerror(errno));
+	if (parent >= 0)
+		close(parent);
 	k->bytes -= size_of(json_object_iter_value(oldest));
 	json_object_del(k->files, file);
 	return deleted;

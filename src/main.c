@@ -416,6 +416,7 @@ static void *signal_main(void *arg)
 static int start_signal_thread(struct program *p)
 {
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is a write that fails */
 	sigemptyset(&p->signals);
 	sigaddset(&p->signals, SIGINT);
 	sigaddset(&p->signals, SIGTERM);

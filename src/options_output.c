@@ -71,6 +71,9 @@ static int check_trace(const struct mt_parse *p, const struct mt_output_config *
 		return mt_err_set(err,
 		                  "%s %s: --pipeout: what libtrace writes can not go through a command; %s",
 		                  spelt, c->path, ours);
+	if (c->on_full != MT_FULL_STOP)
+		return mt_err_set(err, "%s %s: --on-full: what libtrace writes ends when the disk is full; %s",
+		                  spelt, c->path, ours);
 	enum mt_format format;
 	enum mt_codec_id codec = MT_CODEC_NONE;
 	mt_output_guess(c->path, &format, &codec);
@@ -272,6 +275,7 @@ static struct mt_output_config plain_output(const struct mt_options *o)
 	        .level = -1,
 	        .overwrite = o->overwrite,
 	        .flush_ms = o->output.flush_ms,
+	        .on_full = o->output.on_full,
 	        .segment = {.utc = o->output.segment.utc, .live = o->any_live},
 	};
 }

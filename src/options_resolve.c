@@ -21,6 +21,7 @@ enum { LIVE_SCRIPT_TIMEOUT_MS = 2000 };
 static const char *needs_text[] = {
         [MT_NEEDS_SEGMENTS] = "-B DIR",
         [MT_NEEDS_OUTPUT] = "an output (-o, -B or --out)",
+        [MT_NEEDS_WRITER] = "an output (-o, -B, --out or one of a script)",
         [MT_NEEDS_FILE] = "an output file (-o or --out)",
         [MT_NEEDS_SCRIPT] = "a script (-l or -e)",
 };
@@ -33,6 +34,8 @@ static bool has_needed(const struct mt_parse *p, enum mt_needs needs)
 		return p->base != NULL;
 	case MT_NEEDS_OUTPUT:
 		return p->output || p->base || o->n_named;
+	case MT_NEEDS_WRITER:
+		return p->output || p->base || o->n_named || o->n_scripts;
 	case MT_NEEDS_FILE:
 		return p->output || o->n_named || o->n_scripts; /* a script may declare one */
 	case MT_NEEDS_SCRIPT:

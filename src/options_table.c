@@ -506,7 +506,7 @@ const struct mt_option mt_options_table[] = {
 	{.name = "pre", .argument = "TIME[,SIZE]", .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,
 	 .set = set_pre,
 	 .help = "flight recorder: write TIME before a script's trigger"},
-	{.name = "on-full", .argument = "RULE", .topic = MT_TOPIC_SEGMENTS,
+	{.name = "on-full", .argument = "RULE", .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_WRITER,
 	 .set = set_on_full,
 	 .help = "no space left: stop (default), wait, drop-oldest"},
 	{.name = "keep-files", .argument = "N", .topic = MT_TOPIC_SEGMENTS, .needs = MT_NEEDS_SEGMENTS,

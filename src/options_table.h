@@ -25,6 +25,7 @@ enum mt_needs {
 	MT_NEEDS_NOTHING,
 	MT_NEEDS_SEGMENTS, /* -B */
 	MT_NEEDS_OUTPUT,   /* -o, -B or --out */
+	MT_NEEDS_WRITER,   /* the same, or a script that may declare one */
 	MT_NEEDS_FILE,     /* -o or --out */
 	MT_NEEDS_SCRIPT    /* -l or -e */
 };

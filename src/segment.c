@@ -414,6 +414,18 @@ static void announce(struct mt_segments *s, json_t *line, uint64_t file_bytes)
 	free(path);
 }
 
+/* What a failed command has written makes room like a segment: on a full disk each may have failed for that. */
+static void may_go(struct mt_segments *s)
+{
+	char *file;
+	struct stat st;
+	if (s->config->on_full != MT_FULL_DROP_OLDEST || fstat(s->part.lock_fd, &st) ||
+	    asprintf(&file, "%s.failed", s->part.name) < 0)
+		return;
+	mt_keep_add(s->keep, file, (uint64_t)st.st_size);
+	free(file);
+}
+
 /* The command failed: what it wrote stays, under a name that says so. */
 static void keep_failed_part(struct mt_segments *s, struct mt_err *err)
 {
@@ -423,6 +435,7 @@ static void keep_failed_part(struct mt_segments *s, struct mt_err *err)
 	} else {
 		size_t len = strlen(err->text);
 		snprintf(err->text + len, sizeof err->text - len, " (left as %s.failed)", s->part.name);
+		may_go(s);
 	}
 	mt_part_clear(&s->part);
 }

@@ -29,7 +29,7 @@ local declare, outputs -- from the runtime; declare is nil once the scripts are 
 local WORDS = {
   format = "format", compress = "compress", level = "level", snaplen = "write-snaplen", pipe = "pipeout",
   template = "name", utc = "utc", keep_files = "keep-files", keep_bytes = "keep-bytes", sha256 = "sha256",
-  on_close = "on-close",
+  on_close = "on-close", on_full = "on-full",
 }
 local ROTATE = { seconds = "rotate-seconds", bytes = "rotate-size", packets = "rotate-packets" }
 local NEEDS_DIR = { template = true, keep_files = true, keep_bytes = true, sha256 = true, on_close = true }
@@ -82,7 +82,8 @@ end
 -- - snaplen: bytes of a packet that are written
 -- - rotate: `{ seconds =, bytes =, packets = }`, with dir; bytes as a multiple of 1024 or as `"10M"`
 -- - template: names of segments, as `--name` has it; utc: true for UTC in names and boundaries
--- - keep_files, keep_bytes, sha256, on_close, pipe: as the options of these names (pipe: `--pipeout`)
+-- - keep_files, keep_bytes, sha256, on_close, on_full, pipe: as the options of these names (pipe: `--pipeout`);
+--   on_full is that of the command line unless it is given
 -- @treturn string the name
 -- @raise if something is wrong with it, or in a hook
 function M.new(t)

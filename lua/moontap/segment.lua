@@ -18,8 +18,8 @@
 -- - `start`: where its time begins, `first_ts` and `last_ts`: its first and last packet, in seconds since 1970; nil
 --   while it has none
 -- - `packets`, `bytes` (of its file before compression), `captured_bytes`, `wire_bytes`: so far
--- - `reason`: why it was opened: `"start"`, `"time"`, `"size"`, `"packets"`, `"signal"`, `"script"`; `source`: where
---   its first packet is from
+-- - `reason`: why it was opened: `"start"`, `"time"`, `"size"`, `"packets"`, `"signal"`, `"script"`, `"moved"` (the one
+--   before was moved or deleted by somebody); `source`: where its first packet is from
 --
 -- rotate always gets the open segment of the default output. What on_segment_close gets is a table like the line in
 -- manifest.jsonl, where times are texts: `file`, `seq`, `output`, `start`, `end`, `first_ts`, `last_ts`, `packets`,
