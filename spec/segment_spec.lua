@@ -318,6 +318,32 @@ describe("segments", function()
       assert.equal(on_disk, bytes)
     end)
 
+    it("counts each source in each segment: what is kept is what the file has of it", function()
+      for _, how in ipairs { "-P 37", "-S 5K", "-G 1", "-P 20 -e 'p.caplen % 2 == 0'", "-P 20 -F tcp" } do
+        t.run("rm -rf out")
+        local r = t.json("moontap --json -B out --format pcapng " .. how .. " f/web.pcap f/two-interfaces.pcapng f/vlan.pcap")
+        local sums = {}
+        for _, line in ipairs(manifest()) do
+          local kept = 0
+          for _, source in ipairs(line.sources) do
+            kept = kept + source.kept
+            assert.equal(source.packets, source.kept + source.filtered + source.script_dropped + source.dropped)
+            sums[source.name] = sums[source.name] or { packets = 0, kept = 0, filtered = 0, script_dropped = 0, dropped = 0, late = 0 }
+            for key in pairs(sums[source.name]) do
+              sums[source.name][key] = sums[source.name][key] + source[key]
+            end
+          end
+          assert.equal(line.packets, kept, how)
+        end
+        for _, source in ipairs(r.sources) do
+          for _, key in ipairs { "packets", "kept", "filtered", "script_dropped", "dropped", "late" } do
+            assert.is_true(sums[source.name][key] <= source[key])
+          end
+          assert.equal(source.kept, sums[source.name].kept, how)
+        end
+      end
+    end)
+
     it("is what --json lists as segments", function()
       local r = t.json("moontap --json -B out -P 30 in.pcap")
       assert.same(manifest(), r.segments)

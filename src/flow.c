@@ -172,7 +172,7 @@ const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f)
 	return &f->hooks;
 }
 
-const struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f)
+struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f)
 {
 	return &f->counters;
 }
@@ -232,24 +232,58 @@ void mt_flow_drops(const struct mt_flow *f, uint32_t group, uint64_t *dropped, u
 		f->drops(f->drops_ctx, group, dropped, kernel);
 }
 
+/* Packets of the batch in hand that stand before the one at which a segment closes: they are counted later. */
+static void add_in_hand(const struct mt_flow *f, struct mt_counts *sums)
+{
+	const struct mt_packet *p = f->batch ? f->batch->packets + f->next : NULL, *end = f->counters.at;
+	if (!p || !end || end < p || end > f->batch->packets + f->batch->n)
+		return;
+	for (; p < end; p++) {
+		struct mt_counts *c = &sums[mt_ifaces_get(f->ifaces, p->iface)->group];
+		c->packets++;
+		c->late += !!(p->flags & MT_PACKET_LATE);
+		if (p->verdict <= MT_VERDICT_LAST_OUTPUT)
+			c->kept++;
+		else if (p->verdict == MT_VERDICT_OUTSIDE || p->verdict == MT_VERDICT_FILTERED)
+			c->filtered++;
+		else if (p->verdict == MT_VERDICT_UNWRITABLE || p->verdict == MT_VERDICT_LATE)
+			c->dropped++;
+		else
+			c->script_dropped++;
+	}
+}
+
+static json_t *source_json(const char *name, const struct mt_counts *c, uint64_t lost, uint64_t kernel)
+{
+	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", name, "packets",
+	                      (json_int_t)(c->packets + lost), "kept", (json_int_t)c->kept, "filtered",
+	                      (json_int_t)c->filtered, "script_dropped", (json_int_t)c->script_dropped, "late",
+	                      (json_int_t)c->late, "dropped", (json_int_t)(c->dropped + lost));
+	if (o)
+		json_object_set_new(o, "dropped_kernel",
+		                    kernel == UINT64_MAX ? json_null() : json_integer((json_int_t)kernel));
+	return o ? o : json_null();
+}
+
 json_t *mt_flow_sources_json(void *flow)
 {
 	const struct mt_flow *f = flow;
+	uint32_t groups = mt_ifaces_groups(f->ifaces);
+	struct mt_counts *sums = calloc(groups + 1u, sizeof *sums);
 	json_t *list = json_array();
-	for (uint32_t g = 0; g < mt_ifaces_groups(f->ifaces); g++) {
-		uint64_t dropped, kernel;
-		mt_flow_drops(f, g, &dropped, &kernel);
-		for (uint32_t i = 0; i < mt_ifaces_count(f->ifaces); i++)
-			if (mt_ifaces_get(f->ifaces, i)->group == g)
-				dropped += mt_counts_of(f->counts, i).dropped;
-		json_t *o = json_pack("{s:s, s:I}", "name", mt_ifaces_group_name(f->ifaces, g), "dropped",
-		                      (json_int_t)dropped);
-		if (o)
-			json_object_set_new(o, "dropped_kernel",
-			                    kernel == UINT64_MAX ? json_null()
-			                                         : json_integer((json_int_t)kernel));
-		json_array_append_new(list, o ? o : json_null());
+	for (uint32_t i = 0; sums && i < mt_ifaces_count(f->ifaces); i++) {
+		struct mt_counts c = mt_counts_of(f->counts, i);
+		mt_counts_sum(&sums[mt_ifaces_get(f->ifaces, i)->group], &c);
 	}
+	if (sums)
+		add_in_hand(f, sums);
+	for (uint32_t g = 0; sums && g < groups; g++) {
+		uint64_t lost, kernel;
+		mt_flow_drops(f, g, &lost, &kernel);
+		json_array_append_new(list,
+		                      source_json(mt_ifaces_group_name(f->ifaces, g), &sums[g], lost, kernel));
+	}
+	free(sums);
 	return list;
 }
 

@@ -88,6 +88,6 @@ void mt_flow_drops(const struct mt_flow *f, uint32_t group, uint64_t *dropped, u
 void mt_flow_set_clock(struct mt_flow *f, struct mt_stage_clock *clock);
 /* For outputs: hooks and counters they are opened with. */
 const struct mt_output_hooks *mt_flow_output_hooks(struct mt_flow *f);
-const struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f);
+struct mt_run_counters *mt_flow_run_counters(struct mt_flow *f);
 
 #endif

@@ -43,6 +43,7 @@ struct mt_output {
 	const struct mt_output_hooks *hooks;
 	struct mt_encoder encoder;
 	struct mt_sink *sink;
+	struct mt_run_counters *counters;
 	struct mt_segments *segments; /* NULL without -B */
 	struct mt_trace_sink *trace;  /* NULL unless the format is MT_FORMAT_TRACE */
 	struct mt_segment_view view;  /* of the open segment or file; zeros if none */
@@ -376,6 +377,7 @@ static int seek_opener(struct mt_output *o, struct mt_packet *packets, uint32_t 
 {
 	for (; *i < n; ++*i) {
 		struct mt_packet *p = &packets[*i];
+		o->counters->at = p;
 		if (at_boundary(o, p->ts_ns) && pass_boundary(o, p->ts_ns, err))
 			return -1;
 		if (p->verdict != verdict)
@@ -421,13 +423,9 @@ static int write_trace(struct mt_output *o, struct mt_packet *packets, uint32_t 
 	return 0;
 }
 
-int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
-                    struct mt_err *err)
+static int write_bytes(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
+                       struct mt_err *err)
 {
-	if (o->dead)
-		return mt_err_set(err, "%s: nothing more is written after its failure", o->config->path);
-	if (o->trace)
-		return write_trace(o, packets, n, verdict, err);
 	for (uint32_t i = 0; i < n;) {
 		int rc;
 		if (!o->open) {
@@ -436,6 +434,7 @@ int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, 
 			continue;
 		}
 		enum mt_encode_stop stop = o->encoder.ops->encode(&o->encoder, packets, n, &i, verdict);
+		o->counters->at = packets + i;
 		if (stop != MT_STOP_TIME)
 			rc = make_room(o, stop, err);
 		else if (jumped(o, packets[i].ts_ns))
@@ -446,6 +445,18 @@ int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, 
 			return -1;
 	}
 	return 0;
+}
+
+int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
+                    struct mt_err *err)
+{
+	if (o->dead)
+		return mt_err_set(err, "%s: nothing more is written after its failure", o->config->path);
+	if (o->trace)
+		return write_trace(o, packets, n, verdict, err);
+	int rc = write_bytes(o, packets, n, verdict, err);
+	o->counters->at = NULL;
+	return rc;
 }
 
 /* What the encoder would stop for at this packet. */
@@ -579,7 +590,7 @@ static int open_file(struct mt_output *o, struct mt_err *err)
 	return begin_encoder(o, err);
 }
 
-static int open_bytes(struct mt_output *o, const struct mt_run_counters *counters, struct mt_err *err)
+static int open_bytes(struct mt_output *o, struct mt_run_counters *counters, struct mt_err *err)
 {
 	const struct mt_output_config *c = o->config;
 	o->space = (struct mt_space){.rule = c->on_full, .interrupted = &o->interrupted};
@@ -613,7 +624,7 @@ static int open_bytes(struct mt_output *o, const struct mt_run_counters *counter
 }
 
 struct mt_output *mt_output_open(const struct mt_output_config *config, const struct mt_ifaces *ifaces,
-                                 const struct mt_output_hooks *hooks, const struct mt_run_counters *counters,
+                                 const struct mt_output_hooks *hooks, struct mt_run_counters *counters,
                                  struct mt_err *err)
 {
 	struct mt_output *o = calloc(1, sizeof *o);
@@ -623,6 +634,7 @@ struct mt_output *mt_output_open(const struct mt_output_config *config, const st
 	}
 	o->config = config;
 	o->hooks = hooks;
+	o->counters = counters;
 	o->reason = "start";
 	o->due_ns = INT64_MIN;
 	reset_view(o);

@@ -86,10 +86,14 @@ struct mt_output_hooks {
 /* Numbers of the run that a manifest line carries, cumulative; the output takes differences. */
 struct mt_run_counters {
 	uint64_t late, clock_jumps, script_bypassed;
-	/* A new array of {"name":…, "dropped":…, "dropped_kernel":…}, one a source, cumulative;
-	 * caller owns the reference.  Called when a segment closes. */
+	/* A new array of {"name", "packets", "kept", "filtered", "script_dropped", "late", "dropped",
+	 * "dropped_kernel"}, one a source, cumulative; caller owns the reference.  Called when a segment
+	 * closes. */
 	json_t *(*sources)(void *ctx);
 	void *ctx;
+	/* Set by the output: the packet that is to be written next, while it is in mt_output_write; else NULL.
+	 */
+	const struct mt_packet *at;
 };
 
 struct mt_output;
@@ -98,7 +102,7 @@ struct mt_output;
  * writable, an unknown format.  config, its strings, ifaces, hooks and counters are borrowed
  * until mt_output_free. */
 struct mt_output *mt_output_open(const struct mt_output_config *config, const struct mt_ifaces *ifaces,
-                                 const struct mt_output_hooks *hooks, const struct mt_run_counters *counters,
+                                 const struct mt_output_hooks *hooks, struct mt_run_counters *counters,
                                  struct mt_err *err);
 /* Write those of packets[0..n-1] whose verdict is `verdict`, rotating where a trigger says so.
  * A packet that the format can not take gets the verdict MT_VERDICT_UNWRITABLE and is

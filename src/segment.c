@@ -298,9 +298,11 @@ static void subtract(json_t *source, const json_t *before, const char *key)
 		                    json_integer(json_integer_value(now) - json_integer_value(then)));
 }
 
-/* Drops of each source since the segment before; new reference. */
+/* Counts of each source since the segment before; new reference. */
 static json_t *sources_since(struct mt_segments *s)
 {
+	static const char *const keys[] = {"packets", "kept",    "filtered",      "script_dropped",
+	                                   "late",    "dropped", "dropped_kernel"};
 	json_t *now =
 	        s->counters && s->counters->sources ? s->counters->sources(s->counters->ctx) : json_array();
 	json_t *since = json_deep_copy(now), *source;
@@ -308,8 +310,8 @@ static json_t *sources_since(struct mt_segments *s)
 	json_array_foreach(since, i, source)
 	{
 		json_t *before = find_source(s->sources, json_string_value(json_object_get(source, "name")));
-		subtract(source, before, "dropped");
-		subtract(source, before, "dropped_kernel");
+		for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+			subtract(source, before, keys[k]);
 	}
 	json_decref(s->sources);
 	s->sources = now;
