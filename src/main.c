@@ -42,6 +42,7 @@
 enum {
 	STATUS_MS = 5000,      /* the service manager's status line */
 	PROGRESS_MS = 250,     /* how often the progress line is renewed */
+	STATS_MS = 500,        /* how long the hook thread may take for statistics */
 	BLOCKED_MS = 500,      /* how long to wait for a reader of what a stuck script may hold up */
 	ABANDON_MS = 2000,     /* after a second signal: how long a script may take to let go */
 	WAKE_SIGNAL = SIGUSR2, /* ends the wait of the signal thread */
@@ -403,13 +404,42 @@ static void on_signal(struct program *p, int number)
 }
 
 /* A thread of its own, so that a signal counts whatever the others are stuck in. */
+/* The hook thread waits for a disk, a command or a file, and would print the statistics when that is over. */
+static void print_stats_instead(struct program *p)
+{
+	char kept[32], lost_text[32];
+	uint64_t lost, kernel, deleted;
+	if (atomic_load(&p->phase) != PHASE_RUNNING || !mt_run_stats_wanted(p->run))
+		return;
+	for (uint32_t g = 0; g < mt_ifaces_groups(p->ifaces); g++) {
+		mt_flow_drops(p->flow, g, &lost, &kernel);
+		if (kernel == UINT64_MAX)
+			kernel = 0;
+		if (lost || kernel)
+			mt_log_info(
+			        0, "%s: %s dropped, %llu dropped_kernel", mt_ifaces_group_name(p->ifaces, g),
+			        mt_format_count(lost, lost_text, sizeof lost_text), (unsigned long long)kernel);
+	}
+	struct mt_counts seen = mt_counts_progress(mt_flow_counts(p->flow));
+	mt_log_info(0, "total: %s kept, %s dropped, up to where an output or script holds everything up%s",
+	            mt_format_count(seen.kept, kept, sizeof kept),
+	            mt_format_count(seen.dropped, lost_text, sizeof lost_text),
+	            waits_for_space(p, &deleted) ? ": it waits for space" : "");
+}
+
 static void *signal_main(void *arg)
 {
+	const struct timespec patience = {STATS_MS / 1000, STATS_MS % 1000 * 1000000L};
 	struct program *p = arg;
-	int number;
-	while (!sigwait(&p->signals, &number) && !atomic_load(&p->done))
-		if (number != WAKE_SIGNAL)
+	bool asked = false; /* for statistics, just now */
+	while (!atomic_load(&p->done)) {
+		int number = sigtimedwait(&p->signals, NULL, asked ? &patience : NULL);
+		if (number < 0 && errno == EAGAIN)
+			print_stats_instead(p);
+		asked = number == SIGUSR1;
+		if (number > 0 && number != WAKE_SIGNAL && !atomic_load(&p->done))
 			on_signal(p, number);
+	}
 	return NULL;
 }
 

@@ -380,8 +380,11 @@ static void *reader_main(void *arg)
 		mt_stage_enter(run->clock, MT_STAGE_MERGE);
 		if (!b && mt_queue_left(run->queue))
 			break;
-		if (!b)
+		if (!b) { /* a slow output or script; drops are counted on */
+			if (live)
+				note_losses(run);
 			continue;
+		}
 		enum mt_read r = fill_batch(run, b);
 		help(run, b);
 		b->last = r == MT_END;
@@ -565,6 +568,11 @@ void mt_run_rotate(struct mt_run *run)
 void mt_run_print_stats(struct mt_run *run)
 {
 	atomic_store(&run->want_stats, true);
+}
+
+bool mt_run_stats_wanted(struct mt_run *run)
+{
+	return atomic_exchange(&run->want_stats, false);
 }
 
 void mt_run_join(struct mt_run *run)

@@ -27,6 +27,9 @@ end
 function M.setup()
   t.fresh()
   M.net = t.netns(2)
+  for _, side in pairs(M.net) do -- no packets but ours
+    t.run(side .. " sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+  end
   for link, name in ipairs { "a", "b" } do
     local packets = {}
     for i = 1, M.packets do
@@ -58,12 +61,12 @@ function M.run(text, code, options)
 end
 
 -- Capture what both links carry at `pps` (default 40,000 each).  o.beside: a command that runs at the same time,
--- o.after: one for when all is sent; o.signal, o.code.  The --json object, and the result.
+-- o.times: how often (1); o.after: one for when all is sent; o.signal, o.code.  The --json object, and the result.
 function M.capture(options, o)
   o = o or {}
-  local r = M.run(([[start --json %s; (%s) & beside=$!; both %d; wait $beside; %s
-    end_with %s]]):format(options, o.beside or ":", o.pps or 40000, o.after or ":", o.signal or "INT"), o.code)
-  return M.adds_up(json.decode(t.read("json"))), r
+  local r = M.run(([[start --json %s; (%s) & beside=$!; %s wait $beside; %s
+    end_with %s]]):format(options, o.beside or ":", ("both %d; "):format(o.pps or 40000):rep(o.times or 1), o.after or ":", o.signal or "INT"), o.code)
+  return M.adds_up(json.decode(t.read("json")), 2 * M.packets * (o.times or 1)), r
 end
 
 -- All that was sent is in a count.
