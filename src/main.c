@@ -403,7 +403,6 @@ static void on_signal(struct program *p, int number)
 		interrupt_outputs(p);
 }
 
-/* A thread of its own, so that a signal counts whatever the others are stuck in. */
 /* The hook thread waits for a disk, a command or a file, and would print the statistics when that is over. */
 static void print_stats_instead(struct program *p)
 {
@@ -427,6 +426,7 @@ static void print_stats_instead(struct program *p)
 	            waits_for_space(p, &deleted) ? ": it waits for space" : "");
 }
 
+/* A thread of its own, so that a signal counts whatever the others are stuck in. */
 static void *signal_main(void *arg)
 {
 	const struct timespec patience = {STATS_MS / 1000, STATS_MS % 1000 * 1000000L};

@@ -66,8 +66,8 @@ void mt_run_abort(struct mt_run *run);
 /* Ask the hook thread to close the segment, or to print statistics. */
 void mt_run_rotate(struct mt_run *run);
 void mt_run_print_stats(struct mt_run *run);
-/* Are they still to be printed, as the hook thread waits for something?  Then they are the caller's to print.
- */
+/* Are statistics still to be printed, as the hook thread waits for something?  Then they are the caller's to
+ * print. */
 bool mt_run_stats_wanted(struct mt_run *run);
 /* Wait for all threads. */
 void mt_run_join(struct mt_run *run);
