@@ -85,7 +85,8 @@ describe("nothing is lost while", function()
     if not t.tmpfs("disk", "size=3M") then
       pending("mounting a tmpfs is not allowed here")
     end
-    local r, said = live.capture("-B disk/out -P 5000 --on-full wait", { beside = "sleep 0.6; mkdir away; mv disk/out/*.pcapng away",
+    local r, said = live.capture("-B disk/out -P 5000 --on-full wait", {
+      beside = "mkdir away; until grep -q 'waiting for space' .err; do sleep 0.05; done; sleep 0.3; mv disk/out/*.pcapng away",
       after = "sleep 0.3" })
     live.nothing_lost(r)
     assert.is_truthy(said.err:find("waiting for space", 1, true), said.err)
