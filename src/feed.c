@@ -173,6 +173,8 @@ static bool commit(struct mt_feed *f)
 		struct record *r = (struct record *)(uintptr_t)s->run[i].data - 1;
 		r->packet = s->run[i];
 		r->arrival_ms = now_ms;
+		f->at = (size_t)((uint8_t *)r - (uint8_t *)f->writing) +
+		        r->size; /* a room may have been left empty */
 	}
 	publish(f, s->run_n);
 	return true;
@@ -180,10 +182,12 @@ static bool commit(struct mt_feed *f)
 
 /* --- the capture thread: its life ------------------------------------------------------------ */
 
-static void note_losses(struct mt_feed *f, int64_t now_ms)
+/* The kernel is asked now, or now and then. */
+static void note_losses(struct mt_feed *f, bool now)
 {
+	int64_t now_ms = mt_monotonic_ms();
 	atomic_store_explicit(&f->dropped, f->inner->dropped, memory_order_relaxed);
-	if (now_ms - f->asked_ms < STATISTICS_MS)
+	if (!now && now_ms - f->asked_ms < STATISTICS_MS)
 		return;
 	f->asked_ms = now_ms;
 	atomic_store_explicit(&f->kernel, mt_source_kernel_drops(f->inner), memory_order_relaxed);
@@ -210,11 +214,11 @@ static bool outlast(struct mt_feed *f, const struct mt_err *why)
 	int64_t since_ms = mt_monotonic_ms(), last_ns = s->last_ns;
 	atomic_fetch_add(&f->outages, 1);
 	mt_log_error("%s; it is tried again until it is back", why->text);
-	note_losses(f, INT64_MAX);
+	note_losses(f, true);
 	struct mt_err err, said = {""};
 	while (mt_source_open(s, &err)) {
 		if (strcmp(err.text, said.text) != 0)
-			mt_log_info(1, "%s", err.text);
+			mt_log_info(0, "%s", err.text); /* once for each reason */
 		said = err;
 		sleep_ms(f, -1, RETRY_MS);
 		if (mt_source_stopped(s) || atomic_load(&f->quit))
@@ -235,7 +239,7 @@ static void *feed_main(void *arg)
 		int64_t now_ms = mt_monotonic_ms();
 		if (is_over(f, now_ms, silent))
 			break;
-		note_losses(f, now_ms);
+		note_losses(f, false);
 		struct mt_err err;
 		s->wait_ms = -1;
 		enum mt_read r = mt_source_fill(s, &err);
@@ -258,8 +262,7 @@ static void *feed_main(void *arg)
 			sleep_ms(f, fd, ms ? ms : 1);
 		}
 	}
-	f->asked_ms = 0;
-	note_losses(f, INT64_MAX);
+	note_losses(f, true);
 	mt_source_close(s);
 	atomic_store(&f->ended, true);
 	wake(f);

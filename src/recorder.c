@@ -163,6 +163,16 @@ static struct record *make_room(struct mt_recorder *r, size_t n)
 	}
 }
 
+static bool is_too_old(const struct mt_recorder *r, const struct record *rec)
+{
+	int64_t age_ns;
+	if (r->newest_ns == INT64_MIN) /* only clocks that jumped so far */
+		return false;
+	return __builtin_sub_overflow(r->newest_ns, rec->packet.ts_ns, &age_ns)
+	               ? r->newest_ns > rec->packet.ts_ns
+	               : age_ns > r->pre_ns;
+}
+
 static void keep(struct mt_recorder *r, const struct mt_packet *p)
 {
 	size_t data = align(p->caplen),
@@ -186,8 +196,7 @@ static void keep(struct mt_recorder *r, const struct mt_packet *p)
 	r->held++;
 	if (!(p->flags & MT_PACKET_CLOCK_JUMP) && p->ts_ns > r->newest_ns)
 		r->newest_ns = p->ts_ns;
-	for (struct record *old;
-	     (old = first(r)) && old != rec && r->newest_ns - old->packet.ts_ns > r->pre_ns;)
+	for (struct record *old; (old = first(r)) && old != rec && is_too_old(r, old);)
 		pass_first(r);
 }
 

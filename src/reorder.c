@@ -159,11 +159,18 @@ static bool hold(struct mt_reorder *r, const struct mt_packet *p)
 	return true;
 }
 
+/* Times up to here are complete: none earlier is expected. */
+static int64_t horizon(const struct mt_reorder *r)
+{
+	int64_t ns;
+	return __builtin_sub_overflow(r->newest_ns, r->span_ns, &ns) ? INT64_MIN : ns;
+}
+
 /* May the earliest packet leave? */
 static bool may_leave(const struct mt_reorder *r, int64_t now_ms)
 {
 	const struct held *h = &r->heap[0];
-	return r->flushing || r->over != MT_OK || r->newest_ns - r->span_ns >= h->ts_ns ||
+	return r->flushing || r->over != MT_OK || horizon(r) >= h->ts_ns ||
 	       (now_ms && now_ms - h->arrival_ms >= r->span_ns / 1000000);
 }
 
@@ -226,7 +233,7 @@ static void show(const struct mt_reorder *r, struct mt_source *s)
 {
 	if (s->shown_ns == INT64_MIN)
 		return;
-	s->shown_ns = r->newest_ns - r->span_ns;
+	s->shown_ns = horizon(r);
 	if (r->n && r->heap[0].ts_ns < s->shown_ns)
 		s->shown_ns = r->heap[0].ts_ns;
 }
