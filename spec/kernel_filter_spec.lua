@@ -40,8 +40,9 @@ describe("a filter, live,", function()
     local pids = "$" .. table.concat(stops, " $")
     t.run(([[%s moontap -o everything.pcap veth0 & all=$!
       %s
-      sleep 1.5; %s tcpreplay -q --pps=2000 -i veth0 replay.pcap >/dev/null 2>&1; sleep 0.8
-      kill -INT $all %s; for p in $all %s; do wait $p || exit 9; done]]):format(net.left, table.concat(starts, "\n"), net.right, pids, pids))
+      for i in everything $(seq %d); do until test -e $i.pcap; do sleep 0.05; done; done # sources are open before outputs
+      sleep 0.5; %s tcpreplay -q --pps=2000 -i veth0 replay.pcap >/dev/null 2>&1; sleep 0.8
+      kill -INT $all %s; for p in $all %s; do wait $p || exit 9; done]]):format(net.left, table.concat(starts, "\n"), #EXPRESSIONS, net.right, pids, pids))
     local total = t.count("everything.pcap")
     assert.is_true(total >= 2000)
     for i, expression in ipairs(EXPRESSIONS) do
