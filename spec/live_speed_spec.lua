@@ -61,7 +61,7 @@ describe("live capture at full speed", function()
 
   local function dumpcap()
     local r = t.run(("%s dumpcap -q -B 2 -f 'udp port 2000' -i veth0 -i veth1 -w d.pcapng 2>&1 & pid=$!\n%s\nrm -f d.pcapng")
-      :format(net.left, send("kill -INT $(pgrep -x dumpcap -n); wait $pid")))
+      :format(net.left, send("kill -INT $pid; wait $pid")))
     local lost = 0
     for n in r.out:gmatch("Packets received/dropped on interface '[^']+': %d+/(%d+)") do
       lost = lost + tonumber(n)

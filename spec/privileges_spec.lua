@@ -61,7 +61,7 @@ describe("privileges", function()
     t.run("chmod 644 names.lua")
     local r = t.run(([[%s moontap --json --user nobody -F 'udp port 2000' -l ./names.lua -N out/sequence -B out -P 1000 --pipeout cat \
         --on-close 'id -un >>out/who; grep NoNewPrivs /proc/self/status >>out/who' veth0 >json & pid=$!; sleep 0.8
-      grep -E '^(Uid|Groups|CapEff|NoNewPrivs)' /proc/$(pgrep -x moontap -n)/status >status
+      grep -E '^(Uid|Groups|CapEff|NoNewPrivs)' /proc/$pid/status >status
       %s tcpreplay -q --pps=10000 -i veth0 a.pcap >/dev/null 2>&1; sleep 0.4; kill -INT $pid; wait $pid]]):format(net.left, net.right))
     local o = t.balances(json.decode(t.read("json")))
     assert.equal(3000, o.kept, r.err)
