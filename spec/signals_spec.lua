@@ -38,6 +38,19 @@ describe("live capture:", function()
     end
   end)
 
+  it("a second SIGINT ends the command at once, and leaves nothing half written", function()
+    for _, command in ipairs { "sleep 60", "cat; sleep 60" } do
+      local r = live.run(([[start --json --buffer-size 4M -B out --pipeout '%s'; both 40000; kill -INT $pid; sleep 0.4
+        end_with INT]]):format(command), 130, { timeout = 6 })
+      live.contains(r.err, "interrupted a second time: ended, the outputs are complete")
+      assert.equal(0, t.balances(json.decode(t.read("json"))).kept)
+      assert.equal(1, #live.files("out", "%.failed$"))
+      assert.same({}, live.files("out", "%.part$"))
+      assert.equal("", live.left_over())
+      t.run("rm -r out")
+    end
+  end)
+
   it("SIGKILL: --recover gives back what was captured, whatever the codec", function()
     for _, codec in ipairs { "no", "zst", "gz" } do
       live.run(([[start --flush 0.2 -P 7000 -Z %s -B %s; send 0 40000; sleep 0.5; kill -KILL $pid; wait $pid; true]])
@@ -109,15 +122,19 @@ describe("live capture:", function()
     t.run(([[%s tcpreplay -q --pps=5000 -i veth0 -l 100 a.pcap >/dev/null 2>&1 & sender=$!
       xargs -L 1 -P 4 timeout -k 1 10 sh one <runs 2>/dev/null; kill $sender]]):format(live.net.right))
     assert.equal(nil, t.read("failed"), "seed " .. seed)
-    local sum = 0
+    local sum, each = live.in_segments("out")
+    assert.is_true(sum > 0)
+    local unlisted = 0
+    for _ in pairs(each) do
+      unlisted = unlisted + 1
+    end
     for i = 1, #list do
-      if t.exists("out/" .. i .. "/manifest.jsonl") then
-        for _, line in ipairs(t.json_lines("out/" .. i .. "/manifest.jsonl")) do
-          sum = sum + line.packets
-        end
+      local folder = "out/" .. i .. "/"
+      for _, line in ipairs(t.exists(folder .. "manifest.jsonl") and t.json_lines(folder .. "manifest.jsonl") or {}) do
+        assert.equal(line.packets, each[folder .. line.file], folder .. line.file .. ", seed " .. seed)
+        unlisted = unlisted - 1
       end
     end
-    assert.is_true(sum > 0)
-    assert.equal(sum, live.in_segments("out"), "seed " .. seed)
+    assert.is_true(unlisted <= #list, unlisted .. " are not listed") -- one whose run was killed just before
   end)
 end)

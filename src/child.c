@@ -117,7 +117,7 @@ static int collect(pid_t pid, int *status)
 	return got != 0;
 }
 
-int mt_child_wait(pid_t pid, int timeout_ms, const atomic_bool *interrupted, int *status)
+int mt_child_wait(pid_t pid, int timeout_ms, const atomic_int *interrupted, int *status)
 {
 	int64_t start = mt_monotonic_ms(), give_up = 0;
 	for (int pause = 1;; pause = pause < NAP_MS ? pause * 2 : NAP_MS) {
@@ -129,7 +129,7 @@ int mt_child_wait(pid_t pid, int timeout_ms, const atomic_bool *interrupted, int
 		if (timeout_ms < 0 && interrupted && atomic_load(interrupted)) {
 			if (!give_up)
 				give_up = now + GRACE_MS;
-			if (now >= give_up) {
+			if (now >= give_up || atomic_load(interrupted) > 1) {
 				*status = mt_child_kill(pid);
 				return 1;
 			}
@@ -248,7 +248,7 @@ void mt_child_pool_tick(struct mt_child_pool *pool)
 	}
 }
 
-void mt_child_pool_free(struct mt_child_pool *pool, int wait_ms, const atomic_bool *interrupted)
+void mt_child_pool_free(struct mt_child_pool *pool, int wait_ms, const atomic_int *interrupted)
 {
 	if (!pool)
 		return;
@@ -256,6 +256,8 @@ void mt_child_pool_free(struct mt_child_pool *pool, int wait_ms, const atomic_bo
 	for (;;) {
 		mt_child_pool_tick(pool);
 		if (!pool->n_running || mt_monotonic_ms() >= end)
+			break;
+		if (interrupted && atomic_load(interrupted) > 1)
 			break;
 		if (interrupted && atomic_load(interrupted) && end - mt_monotonic_ms() > GRACE_MS)
 			end = mt_monotonic_ms() + GRACE_MS;

@@ -20,8 +20,8 @@
  * defaults in it.  0, or -1 with err. */
 int mt_child_spawn(const char *command, int in, int out, const char *file, pid_t *pid, struct mt_err *err);
 /* Wait for it.  1: it ended, *status as of waitpid; 0: not within timeout_ms (-1: no limit).
- * With no limit, 3 s after *interrupted became true it is terminated. */
-int mt_child_wait(pid_t pid, int timeout_ms, const atomic_bool *interrupted, int *status);
+ * With no limit it is terminated 3 s after *interrupted became 1, at once if it is more. */
+int mt_child_wait(pid_t pid, int timeout_ms, const atomic_int *interrupted, int *status);
 /* SIGTERM to its process group, SIGKILL a second later; returns its status. */
 int mt_child_kill(pid_t pid);
 /* "exit status 3", "signal 9 (Killed)" into text; returns text. */
@@ -36,6 +36,6 @@ void mt_child_pool_add(struct mt_child_pool *pool, const char *file);
 void mt_child_pool_tick(struct mt_child_pool *pool);
 /* Let them end for at most wait_ms, warn of those that did not, free.  NULL is fine.
  * *interrupted cuts the wait short. */
-void mt_child_pool_free(struct mt_child_pool *pool, int wait_ms, const atomic_bool *interrupted);
+void mt_child_pool_free(struct mt_child_pool *pool, int wait_ms, const atomic_int *interrupted);
 
 #endif

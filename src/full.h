@@ -18,7 +18,7 @@ enum mt_on_full { MT_FULL_STOP, MT_FULL_WAIT, MT_FULL_DROP_OLDEST };
 
 struct mt_space {
 	enum mt_on_full rule;
-	const atomic_bool *interrupted;   /* gives up a wait; may be NULL */
+	const atomic_int *interrupted;    /* gives up a wait; may be NULL */
 	bool (*delete_oldest)(void *ctx); /* false: there is none; NULL: the output has no segments */
 	void *ctx;
 	_Atomic int64_t waiting_since_ms;    /* 0: it does not */

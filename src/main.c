@@ -350,11 +350,11 @@ static void print_json(struct program *p, struct mt_hooks *hooks, bool stuck, in
 	pthread_mutex_unlock(&p->printing);
 }
 
-static void interrupt_outputs(struct program *p)
+static void interrupt_outputs(struct program *p, bool at_once)
 {
 	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++)
 		if (mt_flow_output(p->flow, v))
-			mt_output_interrupt(mt_flow_output(p->flow, v));
+			mt_output_interrupt(mt_flow_output(p->flow, v), at_once);
 }
 
 /* A second SIGINT or SIGTERM: finish the outputs and end, even if a script never comes back. */
@@ -364,6 +364,8 @@ static _Noreturn void end_at_once(struct program *p)
 	mt_log_progress(NULL);
 	if (p->run)
 		mt_run_abort(p->run);
+	if (p->flow && atomic_load(&p->phase) != PHASE_OPENING)
+		interrupt_outputs(p, true);
 	for (int waited = 0; p->flow && waited < ABANDON_MS && !finished; waited += 50) {
 		struct pollfd done = {.fd = mt_run_done_fd(p->run), .events = POLLIN};
 		finished = mt_flow_abandon(p->flow) || (poll(&done, 1, 50) > 0 && mt_run_done(p->run));
@@ -400,7 +402,7 @@ static void on_signal(struct program *p, int number)
 	atomic_store(&p->stop, true);
 	mt_notify("STOPPING=1");
 	if (running)
-		interrupt_outputs(p);
+		interrupt_outputs(p, false);
 }
 
 /* The hook thread waits for a disk, a command or a file, and would print the statistics when that is over. */

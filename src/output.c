@@ -63,8 +63,8 @@ struct mt_output {
 	int64_t hold_until_ms;              /* no new command before */
 	bool holding;                       /* packets are dropped until then; ends between batches */
 	struct mt_space space;
-	int64_t due_ns; /* when it began; INT64_MIN: not known yet */
-	atomic_bool interrupted;
+	int64_t due_ns;         /* when it began; INT64_MIN: not known yet */
+	atomic_int interrupted; /* 1: told to end, 2: at once */
 };
 
 static void reset_view(struct mt_output *o)
@@ -731,9 +731,13 @@ const struct mt_segment_view *mt_output_segment(const struct mt_output *o)
 	return &o->view;
 }
 
-void mt_output_interrupt(struct mt_output *o)
+void mt_output_interrupt(struct mt_output *o, bool at_once)
 {
-	atomic_store(&o->interrupted, true);
+	int none = 0;
+	if (at_once)
+		atomic_store(&o->interrupted, 2);
+	else
+		atomic_compare_exchange_strong(&o->interrupted, &none, 1);
 }
 
 static uint64_t refused(const struct mt_output *o)

@@ -142,8 +142,9 @@ const struct mt_space *mt_output_space(const struct mt_output *o);
 json_t *mt_output_json(const struct mt_output *o);
 /* Manifest lines of all closed segments; new reference. */
 json_t *mt_output_segments_json(const struct mt_output *o);
-/* Set by a signal handler's thread: gives up a wait for a watchfile or a stuck command. */
-void mt_output_interrupt(struct mt_output *o);
+/* By the signal thread: gives up a wait for a watchfile, for space or, after some seconds or at once, for a
+ * command. */
+void mt_output_interrupt(struct mt_output *o, bool at_once);
 
 /* Packets that were taken and are in files, or on their way there: less than what mt_output_write
  * took once a write has failed or a block was dropped.  Exact after mt_output_close. */

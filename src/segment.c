@@ -39,7 +39,7 @@ struct mt_segments {
 	const struct mt_run_counters *counters;
 	struct mt_sink *sink;
 	struct mt_space *space;
-	const atomic_bool *interrupted;
+	const atomic_int *interrupted;
 	const char *output; /* in the manifest */
 	char extension[64];
 	struct mt_sequence sequence;
@@ -125,7 +125,7 @@ static bool delete_oldest(void *ctx)
 
 struct mt_segments *mt_segments_new(const struct mt_output_config *config, const struct mt_output_hooks *hooks,
                                     const struct mt_run_counters *counters, struct mt_sink *sink,
-                                    struct mt_space *space, const atomic_bool *interrupted, struct mt_err *err)
+                                    struct mt_space *space, const atomic_int *interrupted, struct mt_err *err)
 {
 	struct mt_segments *s = calloc(1, sizeof *s);
 	if (!s) {

@@ -16,7 +16,7 @@ struct mt_segments;
  * is borrowed.  NULL with err. */
 struct mt_segments *mt_segments_new(const struct mt_output_config *config, const struct mt_output_hooks *hooks,
                                     const struct mt_run_counters *counters, struct mt_sink *sink,
-                                    struct mt_space *space, const atomic_bool *interrupted, struct mt_err *err);
+                                    struct mt_space *space, const atomic_int *interrupted, struct mt_err *err);
 /* Waits a bounded time for --on-close commands.  NULL is fine. */
 void mt_segments_free(struct mt_segments *s);
 /* Wait for the watchfile, name the segment, create its .part file and start the sink on it.

@@ -223,7 +223,7 @@ static int wait_writable(struct mt_sink *s, int64_t *stuck_since, struct mt_err 
 	int64_t now = mt_monotonic_ms();
 	if (!*stuck_since)
 		*stuck_since = now;
-	if (now - *stuck_since < STUCK_MS)
+	if (now - *stuck_since < STUCK_MS && atomic_load(s->config.interrupted) == 1)
 		return 0;
 	mt_child_kill(s->pid);
 	s->pid = 0;

@@ -34,7 +34,7 @@ struct mt_sink_config {
 	const struct mt_segment_view *view;  /* what has been encoded for the file so far; may be NULL */
 	const struct mt_output_hooks *hooks; /* block is used; may be NULL */
 	size_t (*whole)(const uint8_t *data, size_t len, bool first, uint64_t *packets); /* of the encoder */
-	const atomic_bool *interrupted;
+	const atomic_int *interrupted; /* see mt_output_interrupt; may be NULL */
 };
 
 /* What became of a file. */

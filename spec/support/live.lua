@@ -104,15 +104,16 @@ function M.contains(text, ...)
   end
 end
 
--- The packets in the whole segments of a folder; nothing unfinished lies there.
+-- The packets in the whole segments of a folder, and in each, by path; nothing unfinished lies there.
 function M.in_segments(folder)
-  local sum = 0
+  local sum, each = 0, {}
   assert.equal("", t.run("find " .. folder .. " -name '.*.part*'").out)
   local out = t.run(("find %s -name '*.pcap*' ! -name '*.failed' -print0 | xargs -0r capinfos -rTMc"):format(folder)).out
-  for n in out:gmatch("\t(%d+)\n") do
-    sum = sum + tonumber(n)
+  for path, n in out:gmatch("([^\t\n]+)\t(%d+)\n") do
+    each[path] = tonumber(n)
+    sum = sum + each[path]
   end
-  return sum
+  return sum, each
 end
 
 return M
