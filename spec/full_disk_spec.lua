@@ -136,6 +136,18 @@ describe("a full disk", function()
     end
   end)
 
+  it("leaves a compressed segment that has no room to be made whole to --recover", function()
+    for _, codec in ipairs { "gz", "zst" } do
+      local files = ("in/*.pcap "):rep(8)
+      local r = t.json(("moontap --json -q -Z %s -B disk/%s %s"):format(codec, codec, files), 3)
+      assert.same({ 0, r.packets }, { r.kept, r.dropped })
+      t.run("mv disk/" .. codec .. " . && moontap --recover " .. codec)
+      local names = t.list(codec)
+      assert.same({ 2, "manifest.jsonl" }, { #names, names[2] })
+      assert.is_true(t.count(codec .. "/" .. names[1]) > 60000)
+    end
+  end)
+
   it("one file without segments waits, or has nothing that could be dropped and waits, too", function()
     for _, rule in ipairs { "wait", "drop-oldest" } do
       local r = t.run(([[fallocate -l 1M disk/ballast; moontap --json -q --overwrite -o disk/one.pcap --on-full %s in/*.pcap >json & pid=$!
