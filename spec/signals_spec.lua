@@ -10,7 +10,7 @@ describe("live capture:", function()
   after_each(t.clean)
 
   it("SIGHUP rotates segments, and ends a run with one file", function()
-    live.run("start --json -B out; send 0 40000; sleep 0.3; kill -HUP $pid; sleep 0.5; send 1 40000; sleep 0.3; kill -HUP $pid; sleep 0.5; send 0 40000; end_with INT")
+    live.run("start --json -B out; send 0 40000; sleep 0.3; kill -HUP $pid; sleep 0.3; send 1 40000; sleep 0.3; kill -HUP $pid; sleep 0.3; send 0 40000; end_with INT")
     local r = live.adds_up(json.decode(t.read("json")), 60000)
     live.nothing_lost(r, 60000)
     assert.same({ 3, "signal" }, { #r.segments, r.segments[3].reason })

@@ -27,6 +27,15 @@ describe("live capture goes on when", function()
     assert.is_true(#t.read("started") <= 4, #t.read("started") .. " were started")
   end)
 
+  it("no process can be started for a --pipeout", function()
+    live.run([[chmod 755 .; mkdir -m 777 out; limit() { setpriv --reuid=nobody --regid=nogroup --clear-groups prlimit --pid $pid --nproc=$1:; }
+      start --json --user nobody -B out -P 10000 --pipeout cat; send 0 40000; sleep 0.3
+      limit 1; send 1 40000; sleep 1; limit 4096; send 0 40000; sleep 0.2; end_with INT]], 3)
+    local r = live.adds_up(json.decode(t.read("json")), 60000)
+    assert.is_true(r.kept >= 40000 and r.dropped > 0, r.kept .. " kept")
+    assert.equal(r.kept, live.in_segments("out"))
+  end)
+
   it("a --pipeout meets a full disk: the oldest go, and the next command has room", function()
     if not t.tmpfs("disk", "size=2M") then
       pending("mounting a tmpfs is not allowed here")

@@ -218,7 +218,8 @@ static void wait_for_space(struct mt_output *o)
 {
 	const char *path = o->config->path;
 	struct statvfs fs;
-	while (!statvfs(path, &fs) && (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_frsize < LITTLE)
+	while (!statvfs(path, &fs) && fs.f_blocks &&
+	       (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_frsize < LITTLE)
 		if (!mt_space_again(&o->space, ENOSPC, path))
 			return;
 	mt_space_found(&o->space, path);

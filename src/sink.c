@@ -192,6 +192,8 @@ int mt_sink_begin(struct mt_sink *s, int fd, const char *path, const char *file,
 		return 0;
 	else if (empty_stale(s), !start_command(s, file, err))
 		return 0;
+	else
+		s->command_failed = true;
 	close(s->fd);
 	s->fd = -1;
 	return -1;
