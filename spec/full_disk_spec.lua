@@ -64,7 +64,7 @@ describe("a full disk", function()
 
   it("makes the oldest segments go with drop-oldest, and nothing else", function()
     t.write("disk/stranger.pcap", "not ours")
-    local r = t.run("moontap --json -q -S 512K -B disk/out --on-full drop-oldest in/*.pcap")
+    local r = t.run("moontap --json -q -S 300K -N disk/seq -B disk/out --on-full drop-oldest in/*.pcap")
     local o = t.balances(json.decode(r.out))
     assert.equal(60000, o.kept)
     assert.is_true(o.outputs[1].deleted_segments > 3)
@@ -76,6 +76,7 @@ describe("a full disk", function()
     end
     assert.equal(said, listed)
     assert.equal("not ours", t.read("disk/stranger.pcap"))
+    assert.equal(#o.segments, tonumber(t.read("disk/seq")))
     -- the newest are there
     local left, sum = {}, 0
     for _, name in ipairs(t.tree("disk/out")) do
@@ -124,6 +125,19 @@ describe("a full disk", function()
     t.write("slow.lua", "return { on_segment_close = function() os.execute('sleep 0.1') end }")
     t.run([[script -qec "stty cols 140; moontap -S 512K -l ./slow.lua -B disk/out2 --on-full drop-oldest in/*.pcap in/*.pcap" /dev/null >screen]])
     assert.is_truthy(t.read("screen"):find("segments deleted", 1, true))
+  end)
+
+  it("of the sequence file is waited for as well, but segments make no room on another disk", function()
+    assert(t.tmpfs("tiny", "size=8k"))
+    for rule, status in pairs { wait = 0, ["drop-oldest"] = 3 } do
+      local r = t.run(([[rm -rf out p tiny/*; mkfifo p; moontap --json -q -B out -N tiny/seq -P 30000 --on-full %s -r p >json & pid=$!
+        exec 3>p; head -c 500000 in/1.pcap >&3; sleep 0.3; head -c 8192 /dev/zero >tiny/ballast 2>/dev/null
+        tail -c +500001 in/1.pcap >&3 & exec 3>&-; sleep 0.5; rm tiny/ballast; wait $pid]]):format(rule), status, { timeout = 10 })
+      local o = t.balances(json.decode(t.read("json")))
+      assert.same({ 60000, 0, 2 }, { o.kept, o.outputs[1].deleted_segments, #t.json_lines("out/manifest.jsonl") })
+      assert.equal(rule == "wait", r.err:find("tiny/seq: No space left on device; waiting for space", 1, true) ~= nil, r.err)
+      assert.equal(rule == "wait" and "2\n" or "1\n", t.read("tiny/seq"))
+    end
   end)
 
   it("is survived through a codec as well", function()

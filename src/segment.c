@@ -249,11 +249,25 @@ static int create_part(struct mt_segments *s, const struct mt_segment_view *view
 	return rc;
 }
 
+/* Segments make no room for a sequence file on another disk.  Keeps errno. */
+static bool may_find_space(const struct mt_segments *s)
+{
+	struct stat file, folder;
+	int problem = errno;
+	bool same = !stat(s->sequence.path, &file) && !stat(s->config->path, &folder) &&
+	            file.st_dev == folder.st_dev;
+	errno = problem;
+	return same || s->space->rule != MT_FULL_DROP_OLDEST;
+}
+
 int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struct mt_err *err)
 {
 	int fd = -1;
 	wait_for_watchfile(s);
-	if (mt_sequence_next(&s->sequence, &view->seq, err)) {
+	int rc = mt_sequence_next(&s->sequence, &view->seq, err);
+	while (rc && may_find_space(s) && mt_space_again(s->space, errno, s->sequence.path))
+		rc = mt_sequence_save(&s->sequence, err);
+	if (rc) {
 		if (!s->troubled)
 			mt_log_warn("%s", err->text);
 		s->troubled = true;
@@ -264,8 +278,7 @@ int mt_segments_begin(struct mt_segments *s, struct mt_segment_view *view, struc
 		return -1;
 	}
 	char *final = mt_part_final_path(&s->part);
-	int rc = mt_sink_begin(s->sink, fd, final ? final : s->part.path, final ? final : s->part.path, true,
-	                       err);
+	rc = mt_sink_begin(s->sink, fd, final ? final : s->part.path, final ? final : s->part.path, true, err);
 	free(final);
 	if (!rc)
 		return 0;

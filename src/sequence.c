@@ -30,8 +30,9 @@ static int store(const struct mt_sequence *s, uint64_t value, struct mt_err *err
 	if (asprintf(&temporary, "%s.new", s->path) < 0)
 		return mt_err_set(err, "-N %s: out of memory", s->path);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	bool good = fd >= 0 && write(fd, text, (size_t)len) == len;
-	int problem = errno;
+	ssize_t n = fd >= 0 ? write(fd, text, (size_t)len) : -1;
+	bool good = n == len;
+	int problem = n < 0 ? errno : ENOSPC;
 	if (fd >= 0 && close(fd) && good) {
 		good = false;
 		problem = errno;
@@ -43,9 +44,11 @@ static int store(const struct mt_sequence *s, uint64_t value, struct mt_err *err
 	if (!good && fd >= 0)
 		unlink(temporary);
 	free(temporary);
-	return good ? 0
-	            : mt_err_set(err, "-N %s: can not write the sequence number: %s", s->path,
-	                         strerror(problem));
+	int rc = good ? 0
+	              : mt_err_set(err, "-N %s: can not write the sequence number: %s", s->path,
+	                           strerror(problem));
+	errno = problem;
+	return rc;
 }
 
 int mt_sequence_open(struct mt_sequence *s, const char *path, struct mt_err *err)
@@ -76,5 +79,10 @@ int mt_sequence_next(struct mt_sequence *s, uint64_t *seq, struct mt_err *err)
 {
 	s->last = s->last >= MT_SEQUENCE_MAX ? 1 : s->last + 1;
 	*seq = s->last;
+	return mt_sequence_save(s, err);
+}
+
+int mt_sequence_save(const struct mt_sequence *s, struct mt_err *err)
+{
 	return s->path ? store(s, s->last, err) : 0;
 }

@@ -20,7 +20,9 @@ struct mt_sequence {
 
 /* Read the file, or make it.  0, or -1: it can not be read or written, or holds something else. */
 int mt_sequence_open(struct mt_sequence *s, const char *path, struct mt_err *err);
-/* The next number, 1 after 99999999.  -1 if the file could not be written; *seq is good still. */
+/* The next number, 1 after 99999999.  -1 with errno if the file could not be written; *seq is good still. */
 int mt_sequence_next(struct mt_sequence *s, uint64_t *seq, struct mt_err *err);
+/* Write the number of now once more, after a failure.  0, or -1 with errno. */
+int mt_sequence_save(const struct mt_sequence *s, struct mt_err *err);
 
 #endif
