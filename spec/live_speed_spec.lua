@@ -4,11 +4,14 @@ local json = require("cjson")
 local t = require("support.moontap")
 
 local PACKETS, ATTEMPTS, BUFFER_K = 300000, 3, 2048
+local NOISE = 2 * PACKETS / 1000 -- what other work on the machine may cost one of them
 
 local function find_obstacle()
   t.fresh()
   local net, why = t.netns(2)
-  if net and t.sh("command -v trafgen").code ~= 0 then
+  if t.asan or t.tsan then
+    net, why = nil, "a program with sanitizers is not for comparing speed"
+  elseif net and t.sh("command -v trafgen").code ~= 0 then
     net, why = nil, "trafgen (netsniff-ng) is not here"
   end
   t.clean()
@@ -74,7 +77,7 @@ describe("live capture at full speed", function()
     for _ = 1, ATTEMPTS do -- other work on the machine hits one or the other
       local lost, theirs, dumped = ours("-o out.pcapng"), tcpdumps(), dumpcap()
       said = ("lost: moontap %d, tcpdump %d, dumpcap %d of %d"):format(lost, theirs, dumped, 2 * PACKETS)
-      if lost <= theirs and (lost < dumped or lost == 0) then
+      if lost <= theirs + NOISE and (lost < dumped or lost == 0) then
         return
       end
     end
@@ -88,7 +91,7 @@ describe("live capture at full speed", function()
       local without = ours("-o out.pcapng")
       assert.is_true(#r.segments >= 99 or lost > 0)
       said = ("lost: %d with, %d without rotation, of %d"):format(lost, without, 2 * PACKETS)
-      if lost <= without then
+      if lost <= without + NOISE then
         return
       end
     end
