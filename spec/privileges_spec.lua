@@ -87,6 +87,17 @@ describe("privileges", function()
     assert.equal(3000, t.balances(json.decode(t.read("json"))).kept, r.err)
     assert.is_true(t.exists("out/a/3.pcap.zst"))
   end)
+
+  it("--sandbox makes a new folder as the user of --user, and only where that one may", function()
+    local r = t.sh("moontap -q --sandbox --user nobody -B out/new a.pcap")
+    if r.err:find("this kernel has no Landlock", 1, true) then
+      return pending("this kernel has no Landlock")
+    end
+    assert.equal(0, r.code, r.err)
+    assert.equal("nobody\n", t.run("stat -c %U out/new").out)
+    t.refuses("moontap --sandbox --user nobody -B elsewhere a.pcap", 1, "elsewhere", "Permission denied")
+    assert.is_false(t.exists("elsewhere"))
+  end)
 end)
 
 describe("--sandbox", function()
@@ -142,6 +153,8 @@ describe("--sandbox", function()
     t.run("moontap --sandbox -o - f/web.pcap >stdout.pcap")
     assert.equal(t.count("f/web.pcap"), t.count("stdout.pcap"))
     t.run("moontap --sandbox -o /dev/null f/web.pcap")
+    t.run("moontap --sandbox -o /dev/stdout f/web.pcap | cat >piped.pcap")
+    assert.equal(t.count("f/web.pcap"), t.count("piped.pcap"))
   end)
 
   it("refuses what needs more, by name", function()
@@ -150,6 +163,10 @@ describe("--sandbox", function()
     t.refuses("moontap --sandbox -B out --on-close true f/web.pcap", 1, "--sandbox", "--on-close true")
     t.refuses("moontap --sandbox -B out -N number f/web.pcap", 1, "--sandbox", "-N number", "out")
     t.refuses("moontap --sandbox -o libtrace:pcapfile:x.pcap f/web.pcap", 1, "--sandbox", "libtrace")
+    for word, option in pairs { ["on_close='true'"] = "--on-close true", ["pipe='cat'"] = "--pipeout cat" } do
+      t.write("s.lua", "local o = moontap.output { name = 'o', dir = 'out/o', " .. word .. " } return { on_packet = function() return o end }")
+      t.refuses("moontap --sandbox -l ./s.lua -B out f/web.pcap", 1, "s.lua:1", "--sandbox", option)
+    end
   end)
 end)
 

@@ -275,10 +275,12 @@ static void supervise(struct program *p)
 		if (mt_monotonic_ms() >= stop_ms) {
 			stop_ms = INT64_MAX;
 			atomic_store(&p->stop, true);
+			mt_notify("STOPPING=1");
 		}
 		if (show)
 			show_progress(p, &progress);
 	}
+	mt_notify("STOPPING=1");
 	mt_log_progress(NULL);
 }
 
@@ -548,6 +550,14 @@ static void print_buffers(const struct mt_options *o)
 		            mt_format_size(o->kernel_buffer, kernel, sizeof kernel));
 }
 
+static int make_folders(const char *path, const char *user, struct mt_err *err)
+{
+	mt_privileges_make_as(user);
+	int rc = mt_make_folders(path, err);
+	mt_privileges_make_as(NULL);
+	return rc;
+}
+
 /* --sandbox: the folders of outputs are there from now on, and writable; nothing else is. */
 static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
 {
@@ -565,7 +575,7 @@ static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
 		if (!copies[n])
 			rc = mt_err_set(err, "out of memory");
 		else if (c->segmented)
-			rc = mt_make_folders(c->path, err);
+			rc = make_folders(c->path, o->user, err);
 		else if (stat(c->path, &st) || S_ISREG(st.st_mode))
 			paths[n] = dirname(copies[n]);
 		n++;

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -24,4 +25,13 @@ int mt_privileges_drop(const char *user, struct mt_err *err)
 	if (pw->pw_uid && (setuid(0) == 0 || geteuid() == 0))
 		return mt_err_set(err, "user %s: privileges could still be regained", user);
 	return 0;
+}
+
+void mt_privileges_make_as(const char *user)
+{
+	const struct passwd *pw = user ? getpwnam(user) : NULL;
+	if (user && !pw)
+		return;
+	setfsgid(pw ? pw->pw_gid : getegid());
+	setfsuid(pw ? pw->pw_uid : geteuid());
 }

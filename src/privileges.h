@@ -9,5 +9,8 @@
 /* Take on the user's id, group and supplementary groups, for good; programs that are run gain none either
  * (no_new_privs).  0, or -1 with err. */
 int mt_privileges_drop(const char *user, struct mt_err *err);
+/* From now on this thread makes files and folders as the user would; NULL: as itself again.  Nothing happens
+ * if there is no such user. */
+void mt_privileges_make_as(const char *user);
 
 #endif
