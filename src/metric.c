@@ -68,11 +68,12 @@ void mt_metric_each(void (*fn)(void *ctx, const struct mt_metric *metric), void 
 	pthread_mutex_unlock(&lock);
 }
 
+/* A value that JSON has no number for is null. */
 static void add_json(void *ctx, const struct mt_metric *m)
 {
 	double value;
 	__atomic_load(&m->value, &value, __ATOMIC_RELAXED);
-	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "kind",
+	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:o?}", "name", m->name, "kind",
 	                                     m->kind == MT_METRIC_COUNTER ? "counter" : "gauge", "labels",
 	                                     m->labels, "value", json_real(value)));
 }
