@@ -59,9 +59,10 @@ describe("privileges", function()
   it("--user: later segments, manifest, sequence and commands still work, as that user and with no way back", function()
     t.write("names.lua", [[return { on_segment_open = function(s) return "named-" .. s.n end }]])
     t.run("chmod 644 names.lua")
-    local r = t.run(([[%s moontap --json --user nobody -F 'udp port 2000' -l ./names.lua -N out/sequence -B out -P 1000 --pipeout cat \
+    local r = t.run(([[%s moontap --json --user nobody -F 'udp port 2000' -l ./names.lua -N out/sequence -B out -P 1000 --metrics 19100 --pipeout cat \
         --on-close 'id -un >>out/who; grep NoNewPrivs /proc/self/status >>out/who' veth0 >json & pid=$!; sleep 0.8
       grep -E '^(Uid|Groups|CapEff|NoNewPrivs)' /proc/$pid/status >status
+      for task in /proc/$pid/task/*/status; do grep -E '^(Uid|CapPrm|NoNewPrivs)' $task | xargs >>tasks; done
       %s tcpreplay -q --pps=10000 -i veth0 a.pcap >/dev/null 2>&1; sleep 0.4; kill -INT $pid; wait $pid]]):format(net.left, net.right))
     local o = t.balances(json.decode(t.read("json")))
     assert.equal(3000, o.kept, r.err)
@@ -74,6 +75,12 @@ describe("privileges", function()
     assert.is_truthy(status:find("NoNewPrivs:%s+1"), status)
     local id = t.run("id -u nobody").out:match("%d+")
     assert.is_truthy(status:find("Uid:%s+" .. (id .. "%s+"):rep(3) .. id), status)
+    local n, tasks = 0, t.read("tasks")
+    for task in tasks:gmatch("[^\n]+") do
+      n = n + 1
+      assert.equal(("Uid: %s %s %s %s CapPrm: 0000000000000000 NoNewPrivs: 1"):format(id, id, id, id), task, tasks)
+    end
+    assert.is_true(n > 4, tasks)
   end)
 
   it("--user with a folder that the user can not write is refused at start", function()

@@ -712,7 +712,8 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	mt_notify_open();
 	int status = MT_STATUS_USAGE;
-	if (p.options.sandbox && enter_sandbox(&p.options, &err))
+	if ((p.options.sandbox && enter_sandbox(&p.options, &err)) ||
+	    (p.options.user && mt_privileges_gain_none(&err)))
 		mt_log_error("%s", err.text);
 	else if (!start_signal_thread(&p))
 		status = run(&p);

@@ -9,14 +9,18 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+int mt_privileges_gain_none(struct mt_err *err)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? mt_err_set(err, "no_new_privs: %s", strerror(errno))
+	                                              : 0;
+}
+
 int mt_privileges_drop(const char *user, struct mt_err *err)
 {
 	errno = 0;
 	const struct passwd *pw = getpwnam(user);
 	if (!pw)
 		return mt_err_set(err, "user %s: %s", user, errno ? strerror(errno) : "there is no such user");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return mt_err_set(err, "user %s: no_new_privs: %s", user, strerror(errno));
 	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
 		return 0;
 	if (initgroups(user, pw->pw_gid) || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) ||
