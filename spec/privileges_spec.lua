@@ -59,9 +59,10 @@ describe("privileges", function()
   it("--user: later segments, manifest, sequence and commands still work, as that user and with no way back", function()
     t.write("names.lua", [[return { on_segment_open = function(s) return "named-" .. s.n end }]])
     t.run("chmod 644 names.lua")
-    local r = t.run(([[%s moontap --json --user nobody -F 'udp port 2000' -l ./names.lua -N out/sequence -B out -P 1000 --pipeout cat \
+    local r = t.run(([[%s moontap --json --user nobody -F 'udp port 2000' -l ./names.lua -N out/sequence -B out -P 1000 --metrics 19100 --pipeout cat \
         --on-close 'id -un >>out/who; grep NoNewPrivs /proc/self/status >>out/who' veth0 >json & pid=$!; sleep 0.8
       grep -E '^(Uid|Groups|CapEff|NoNewPrivs)' /proc/$pid/status >status
+      for task in /proc/$pid/task/*/status; do grep -E '^(Uid|CapPrm|NoNewPrivs)' $task | xargs >>tasks; done
       %s tcpreplay -q --pps=10000 -i veth0 a.pcap >/dev/null 2>&1; sleep 0.4; kill -INT $pid; wait $pid]]):format(net.left, net.right))
     local o = t.balances(json.decode(t.read("json")))
     assert.equal(3000, o.kept, r.err)
@@ -74,6 +75,12 @@ describe("privileges", function()
     assert.is_truthy(status:find("NoNewPrivs:%s+1"), status)
     local id = t.run("id -u nobody").out:match("%d+")
     assert.is_truthy(status:find("Uid:%s+" .. (id .. "%s+"):rep(3) .. id), status)
+    local n, tasks = 0, t.read("tasks")
+    for task in tasks:gmatch("[^\n]+") do
+      n = n + 1
+      assert.equal(("Uid: %s %s %s %s CapPrm: 0000000000000000 NoNewPrivs: 1"):format(id, id, id, id), task, tasks)
+    end
+    assert.is_true(n > 4, tasks)
   end)
 
   it("--user with a folder that the user can not write is refused at start", function()
@@ -86,6 +93,17 @@ describe("privileges", function()
       %s tcpreplay -q --pps=10000 -i veth0 a.pcap >/dev/null 2>&1; sleep 0.4; kill -INT $pid; wait $pid]]):format(net.left, net.right))
     assert.equal(3000, t.balances(json.decode(t.read("json"))).kept, r.err)
     assert.is_true(t.exists("out/a/3.pcap.zst"))
+  end)
+
+  it("--sandbox makes a new folder as the user of --user, and only where that one may", function()
+    local r = t.sh("moontap -q --sandbox --user nobody -B out/new a.pcap")
+    if r.err:find("this kernel has no Landlock", 1, true) then
+      return pending("this kernel has no Landlock")
+    end
+    assert.equal(0, r.code, r.err)
+    assert.equal("nobody\n", t.run("stat -c %U out/new").out)
+    t.refuses("moontap --sandbox --user nobody -B elsewhere a.pcap", 1, "elsewhere", "Permission denied")
+    assert.is_false(t.exists("elsewhere"))
   end)
 end)
 
@@ -142,6 +160,8 @@ describe("--sandbox", function()
     t.run("moontap --sandbox -o - f/web.pcap >stdout.pcap")
     assert.equal(t.count("f/web.pcap"), t.count("stdout.pcap"))
     t.run("moontap --sandbox -o /dev/null f/web.pcap")
+    t.run("moontap --sandbox -o /dev/stdout f/web.pcap | cat >piped.pcap")
+    assert.equal(t.count("f/web.pcap"), t.count("piped.pcap"))
   end)
 
   it("refuses what needs more, by name", function()
@@ -150,6 +170,10 @@ describe("--sandbox", function()
     t.refuses("moontap --sandbox -B out --on-close true f/web.pcap", 1, "--sandbox", "--on-close true")
     t.refuses("moontap --sandbox -B out -N number f/web.pcap", 1, "--sandbox", "-N number", "out")
     t.refuses("moontap --sandbox -o libtrace:pcapfile:x.pcap f/web.pcap", 1, "--sandbox", "libtrace")
+    for word, option in pairs { ["on_close='true'"] = "--on-close true", ["pipe='cat'"] = "--pipeout cat" } do
+      t.write("s.lua", "local o = moontap.output { name = 'o', dir = 'out/o', " .. word .. " } return { on_packet = function() return o end }")
+      t.refuses("moontap --sandbox -l ./s.lua -B out f/web.pcap", 1, "s.lua:1", "--sandbox", option)
+    end
   end)
 end)
 

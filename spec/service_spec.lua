@@ -60,6 +60,16 @@ describe("a service", function()
     end
   end)
 
+  it("says that it ends when it does by itself", function()
+    t.write("s.lua", "return { on_stop = function() os.execute 'sleep 0.2; cp heard before' end }")
+    t.run(([[python3 listen.py "$PWD/notify" & listener=$!; for i in 1 2 3 4 5 6 7 8 9; do test -e heard && break; sleep 0.3; done
+      NOTIFY_SOCKET="$PWD/notify" %s moontap -l ./s.lua --duration 1 -o out.pcapng veth0; sleep 0.2; kill $listener]]):format(net.left))
+    assert.is_truthy(t.read("before"):find("STOPPING=1", 1, true), t.read("before"))
+    t.run([[rm -f notify heard; python3 listen.py "$PWD/notify" & listener=$!; for i in 1 2 3 4 5 6 7 8 9; do test -e heard && break; sleep 0.3; done
+      NOTIFY_SOCKET="$PWD/notify" moontap a.pcap; sleep 0.2; kill $listener]])
+    assert.is_truthy(t.read("heard"):find("STOPPING=1", 1, true), t.read("heard"))
+  end)
+
   it("gives no sign of life when the data path is stuck", function()
     -- nobody reads standard output: a write to it does not come back
     t.run(([[python3 listen.py "$PWD/notify" & listener=$!; for i in 1 2 3 4 5 6 7 8 9; do test -e heard && break; sleep 0.3; done
@@ -158,6 +168,38 @@ describe("moontap.gauge and moontap.counter", function()
       r.metrics)
   end)
 
+  it("values of labels are text that Prometheus and JSON take, whatever a packet holds", function()
+    t.write("s.lua", [[local n, g = moontap.counter("n", "N", { "x" }), moontap.gauge("g", "G", { "x" })
+      for _, x in ipairs { "a\0b", "\255\254", "caf\195\169", "\192\128", "\237\160\128", "\225\128\194\128\128", "\240\159\140\153", 12345678901LL, 7ULL, 1.5 } do
+        n:add(1, x)
+      end
+      n:add(1, true) n:add(1, false) n:add(1, moontap.address "::1")
+      g:set(0/0, "nan") g:set(1/0, "inf")
+      return { on_packet = function() end }]])
+    local labels, values = {}, {}
+    for _, m in ipairs(t.json("moontap --json -l ./s.lua f/web.pcap").metrics) do
+      if m.name == "n" then
+        labels[#labels + 1] = m.labels:match '^x="(.*)"$'
+      else
+        values[#values + 1] = m.value
+      end
+    end
+    assert.same({ "610062", "fffe", "caf\195\169", "c080", "eda080", "e180c28080", "\240\159\140\153", "12345678901", "7", "1.5", "true", "false", "::1" }, labels)
+    assert.same({ json.null, json.null }, values)
+  end)
+
+  it("file names that are no UTF-8 stay apart in --json and the manifest", function()
+    t.run("cp f/web.pcap \255.pcap; cp f/web.pcap \254.pcap")
+    local names = {}
+    for _, s in ipairs(t.json("moontap --json -B out \255.pcap \254.pcap").sources) do
+      names[#names + 1] = s.name
+    end
+    assert.same({ "\\xff.pcap", "\\xfe.pcap" }, names)
+    for i, s in ipairs(t.json_lines("out/manifest.jsonl")[1].sources) do
+      assert.equal(names[i], s.name)
+    end
+  end)
+
   it("refuse what makes no sense, at the script's line", function()
     for line, words in pairs {
       ["moontap.gauge('a b', 'x')"] = "expected a name of letters, digits and _, found 'a b'",
@@ -165,6 +207,12 @@ describe("moontap.gauge and moontap.counter", function()
       ["moontap.gauge('x')"] = "expected a sentence on what 'x' counts, found nothing",
       ["moontap.gauge('x', 'x', { 'a', 'b', 'c', 'd' })"] = "at most 3 names of labels, found 4",
       ["moontap.gauge('x', 'x', { '1a' })"] = "expected the name of a label",
+      ["moontap.gauge('x', 'x', { 'a', 'a' })"] = "label 'a' is there twice",
+      ["moontap.gauge('x', 'x', { a = 'b' })"] = "at most 3 names of labels, found a table with keys",
+      ["moontap.gauge('x', 'x\\255')"] = "the sentence on 'x' is no UTF-8 text",
+      ["moontap.gauge('x', 'x'):set(1, 'y')"] = "x: more values than labels: found a string beyond the 0",
+      ["moontap.counter('x', 'x', { 'a' }):add(1, 'y', 2)"] = "x: more values than labels: found the number 2 beyond the 1",
+      ["moontap.counter('x', 'x', { 'a' }):add(1, 0/0)"] = "expected a value of label 'a', found the number nan",
       ["moontap.gauge('x', 'x') moontap.counter('x', 'x')"] = "it is a gauge already",
       ["moontap.counter('x', 'x'):add(-1)"] = "expected a number that is not negative, found the number -1",
       ["moontap.counter('x', 'x'):set(1)"] = "a counter has no method 'set'",

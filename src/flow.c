@@ -9,6 +9,7 @@
 #include "edit.h"
 #include "hooks.h"
 #include "log.h"
+#include "manifest.h"
 #include "print.h"
 #include "profile.h"
 #include "recorder.h"
@@ -255,7 +256,7 @@ static void add_in_hand(const struct mt_flow *f, struct mt_counts *sums)
 
 static json_t *source_json(const char *name, const struct mt_counts *c, uint64_t lost, uint64_t kernel)
 {
-	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", name, "packets",
+	json_t *o = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "name", mt_json_text(name), "packets",
 	                      (json_int_t)(c->packets + lost), "kept", (json_int_t)c->kept, "filtered",
 	                      (json_int_t)c->filtered, "script_dropped", (json_int_t)c->script_dropped, "late",
 	                      (json_int_t)c->late, "dropped", (json_int_t)(c->dropped + lost));

@@ -275,10 +275,12 @@ static void supervise(struct program *p)
 		if (mt_monotonic_ms() >= stop_ms) {
 			stop_ms = INT64_MAX;
 			atomic_store(&p->stop, true);
+			mt_notify("STOPPING=1");
 		}
 		if (show)
 			show_progress(p, &progress);
 	}
+	mt_notify("STOPPING=1");
 	mt_log_progress(NULL);
 }
 
@@ -550,6 +552,14 @@ static void print_buffers(const struct mt_options *o)
 		            mt_format_size(o->kernel_buffer, kernel, sizeof kernel));
 }
 
+static int make_folders(const char *path, const char *user, struct mt_err *err)
+{
+	mt_privileges_make_as(user);
+	int rc = mt_make_folders(path, err);
+	mt_privileges_make_as(NULL);
+	return rc;
+}
+
 /* --sandbox: the folders of outputs are there from now on, and writable; nothing else is. */
 static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
 {
@@ -567,7 +577,7 @@ static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
 		if (!copies[n])
 			rc = mt_err_set(err, "out of memory");
 		else if (c->segmented)
-			rc = mt_make_folders(c->path, err);
+			rc = make_folders(c->path, o->user, err);
 		else if (stat(c->path, &st) || S_ISREG(st.st_mode))
 			paths[n] = dirname(copies[n]);
 		n++;
@@ -704,7 +714,8 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	mt_notify_open();
 	int status = MT_STATUS_USAGE;
-	if (p.options.sandbox && enter_sandbox(&p.options, &err))
+	if ((p.options.sandbox && enter_sandbox(&p.options, &err)) ||
+	    (p.options.user && mt_privileges_gain_none(&err)))
 		mt_log_error("%s", err.text);
 	else if (!start_signal_thread(&p))
 		status = run(&p);

@@ -18,12 +18,16 @@ json_t *mt_json_text(const char *text)
 	json_t *j = json_string(text);
 	if (j)
 		return j;
-	char *copy = strdup(text);
+	char *copy = malloc(4 * strlen(text) + 1), *to = copy;
 	if (!copy)
 		return json_null();
-	for (char *p = copy; *p; p++)
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
+	for (; *text; text++) {
+		if ((unsigned char)*text >= 0x80)
+			to += sprintf(to, "\\x%02x", (unsigned char)*text);
+		else
+			*to++ = *text;
+	}
+	*to = 0;
 	j = json_string(copy);
 	free(copy);
 	return j ? j : json_null();

@@ -30,7 +30,7 @@ int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *er
 /* Call fn for each line of folder/manifest.jsonl that is a JSON object, oldest first; lines that
  * are not are skipped.  fn may not keep the line unless it takes a reference. */
 void mt_manifest_each(const char *folder, void (*fn)(void *ctx, json_t *line), void *ctx);
-/* Text as a JSON string; bytes that are not UTF-8 become "?".  New reference. */
+/* Text as a JSON string; in text that is no UTF-8 the bytes beyond ASCII become \\xHH.  New reference. */
 json_t *mt_json_text(const char *text);
 
 #endif

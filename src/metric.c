@@ -2,54 +2,75 @@
 #include "metric.h"
 
 #include <pthread.h>
+#include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mt_metric *first;
+static struct mt_metric *first, **end = &first;
+static void *by_labels; /* tsearch(3): each series */
+static void *by_name;   /* the last series of each name */
 static unsigned n_metrics;
 
-static bool same(const struct mt_metric *m, const char *name, const char *labels)
+static int compare_names(const void *a, const void *b)
 {
-	return strcmp(m->name, name) == 0 && (!labels || strcmp(m->labels, labels) == 0);
+	return strcmp(((const struct mt_metric *)a)->name, ((const struct mt_metric *)b)->name);
+}
+
+static int compare_series(const void *a, const void *b)
+{
+	int r = compare_names(a, b);
+	return r ? r : strcmp(((const struct mt_metric *)a)->labels, ((const struct mt_metric *)b)->labels);
+}
+
+static struct mt_metric *copy_of(const struct mt_metric *like)
+{
+	struct mt_metric *m = calloc(1, sizeof *m);
+	char *texts[] = {strdup(like->name), strdup(like->help), strdup(like->labels)};
+	if (m && texts[0] && texts[1] && texts[2]) {
+		*m = (struct mt_metric){
+		        .kind = like->kind, .name = texts[0], .help = texts[1], .labels = texts[2]};
+		return m;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		free(texts[i]);
+	free(m);
+	return NULL;
 }
 
 /* Behind the last of its name, so that those stay together. */
-static struct mt_metric *insert(uint32_t kind, const char *name, const char *help, const char *labels)
+static struct mt_metric *insert(const struct mt_metric *like)
 {
-	struct mt_metric **at = &first, *m = calloc(1, sizeof *m);
-	char *texts[] = {strdup(name), strdup(help), strdup(labels)};
-	if (!m || !texts[0] || !texts[1] || !texts[2]) {
-		free(texts[0]);
-		free(texts[1]);
-		free(texts[2]);
-		free(m);
+	struct mt_metric *m = copy_of(like), **last;
+	if (!m || !tsearch(m, &by_labels, compare_series))
+		return NULL;
+	if (!(last = tsearch(m, &by_name, compare_names))) {
+		tdelete(m, &by_labels, compare_series);
 		return NULL;
 	}
-	*m = (struct mt_metric){.kind = kind, .name = texts[0], .help = texts[1], .labels = texts[2]};
-	for (struct mt_metric **p = &first; *p; p = &(*p)->next)
-		if (same(*p, name, NULL) || !(*p)->next)
-			at = &(*p)->next;
+	struct mt_metric **at = *last == m ? end : &(*last)->next;
 	m->next = *at;
-	*at = m;
+	*at = *last = m;
+	if (!m->next)
+		end = &m->next;
 	n_metrics++;
 	return m;
 }
 
 struct mt_metric *mt_metric_new(uint32_t kind, const char *name, const char *help, const char *labels)
 {
-	struct mt_metric *found = NULL;
-	bool clash = false;
+	struct mt_metric like = {.kind = kind, .name = name, .help = help, .labels = labels}, *found = NULL;
 	pthread_mutex_lock(&lock);
-	for (struct mt_metric *m = first; m && !found && !clash; m = m->next) {
-		clash = same(m, name, NULL) && m->kind != kind;
-		found = same(m, name, labels) ? m : NULL;
-	}
-	if (!found && !clash && n_metrics < MT_METRICS_MOST)
-		found = insert(kind, name, help, labels);
+	struct mt_metric **last = tfind(&like, &by_name, compare_names);
+	struct mt_metric **series = tfind(&like, &by_labels, compare_series);
+	bool clash = last && (*last)->kind != kind;
+	if (series && !clash)
+		found = *series;
+	else if (!clash && n_metrics < MT_METRICS_MOST)
+		found = insert(&like);
 	pthread_mutex_unlock(&lock);
-	return clash ? NULL : found;
+	return found;
 }
 
 uint32_t mt_metric_count(void)
@@ -68,11 +89,12 @@ void mt_metric_each(void (*fn)(void *ctx, const struct mt_metric *metric), void 
 	pthread_mutex_unlock(&lock);
 }
 
+/* A value that JSON has no number for is null. */
 static void add_json(void *ctx, const struct mt_metric *m)
 {
 	double value;
 	__atomic_load(&m->value, &value, __ATOMIC_RELAXED);
-	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "kind",
+	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:o?}", "name", m->name, "kind",
 	                                     m->kind == MT_METRIC_COUNTER ? "counter" : "gauge", "labels",
 	                                     m->labels, "value", json_real(value)));
 }

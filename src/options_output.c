@@ -321,7 +321,7 @@ int mt_options_declare_output(struct mt_options *o, const char *name, const char
 	if (resolve_one(&p, c, &named->has_format, &has_codec, segmented ? "dir" : "path", kept_path, err))
 		return -1;
 	named->output = *c;
-	if (mt_options_check_overlap(&whole, err))
+	if (mt_options_check_overlap(&whole, err) || mt_options_check_sandbox(o, c, err))
 		return -1;
 	return (int)o->n_named - 1;
 }

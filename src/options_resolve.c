@@ -302,25 +302,28 @@ static bool is_below(const char *file, const char *folder)
 	return below;
 }
 
-/* --sandbox: what would need more than to write below the output folders is refused. */
-static int check_sandbox(const struct mt_options *o, struct mt_err *err)
+int mt_options_check_sandbox(const struct mt_options *o, const struct mt_output_config *c, struct mt_err *err)
 {
 	if (!o->sandbox)
 		return 0;
-	for (unsigned i = 0; i <= o->n_named; i++) {
-		const struct mt_output_config *c = i ? &o->named[i - 1].output : &o->output;
-		if (c->pipeout || c->segment.on_close)
-			return mt_err_set(err, "--sandbox: %s %s: programs can not be run in it",
-			                  c->pipeout ? "--pipeout" : "--on-close",
-			                  c->pipeout ? c->pipeout : c->segment.on_close);
-		if (c->segment.sequence_file && !is_below(c->segment.sequence_file, c->path))
-			return mt_err_set(err, "--sandbox: -N %s: is not below the output folder %s",
-			                  c->segment.sequence_file, c->path);
-		if (c->path && c->format == MT_FORMAT_TRACE)
-			return mt_err_set(err, "--sandbox: %s: libtrace's outputs can not be used in it",
-			                  c->path);
-	}
+	if (c->pipeout || c->segment.on_close)
+		return mt_err_set(err, "--sandbox: %s %s: programs can not be run in it",
+		                  c->pipeout ? "--pipeout" : "--on-close",
+		                  c->pipeout ? c->pipeout : c->segment.on_close);
+	if (c->segment.sequence_file && !is_below(c->segment.sequence_file, c->path))
+		return mt_err_set(err, "--sandbox: -N %s: is not below the output folder %s",
+		                  c->segment.sequence_file, c->path);
+	if (c->path && c->format == MT_FORMAT_TRACE)
+		return mt_err_set(err, "--sandbox: %s: libtrace's outputs can not be used in it", c->path);
 	return 0;
+}
+
+static int check_sandbox(const struct mt_options *o, struct mt_err *err)
+{
+	int rc = mt_options_check_sandbox(o, &o->output, err);
+	for (unsigned i = 0; i < o->n_named && !rc; i++)
+		rc = mt_options_check_sandbox(o, &o->named[i].output, err);
+	return rc;
 }
 
 /* The snap length that file headers state: the longest that any source lets through. */

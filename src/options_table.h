@@ -84,5 +84,9 @@ int mt_options_resolve_outputs(struct mt_parse *p, struct mt_err *err);
 int mt_options_add_named(struct mt_parse *p, char *name, const char *path, struct mt_err *err);
 /* Refuse an output that is also a source, and two outputs that are one file.  0 or -1. */
 int mt_options_check_overlap(const struct mt_parse *p, struct mt_err *err);
+/* --sandbox: what an output would need more than to write below folders is refused by name.  0, or -1 with err.
+ */
+int mt_options_check_sandbox(const struct mt_options *options, const struct mt_output_config *output,
+                             struct mt_err *err);
 
 #endif

@@ -5,8 +5,15 @@
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+int mt_privileges_gain_none(struct mt_err *err)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? mt_err_set(err, "no_new_privs: %s", strerror(errno))
+	                                              : 0;
+}
 
 int mt_privileges_drop(const char *user, struct mt_err *err)
 {
@@ -14,8 +21,6 @@ int mt_privileges_drop(const char *user, struct mt_err *err)
 	const struct passwd *pw = getpwnam(user);
 	if (!pw)
 		return mt_err_set(err, "user %s: %s", user, errno ? strerror(errno) : "there is no such user");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return mt_err_set(err, "user %s: no_new_privs: %s", user, strerror(errno));
 	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
 		return 0;
 	if (initgroups(user, pw->pw_gid) || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) ||
@@ -24,4 +29,13 @@ int mt_privileges_drop(const char *user, struct mt_err *err)
 	if (pw->pw_uid && (setuid(0) == 0 || geteuid() == 0))
 		return mt_err_set(err, "user %s: privileges could still be regained", user);
 	return 0;
+}
+
+void mt_privileges_make_as(const char *user)
+{
+	const struct passwd *pw = user ? getpwnam(user) : NULL;
+	if (user && !pw)
+		return;
+	setfsgid(pw ? pw->pw_gid : getegid());
+	setfsuid(pw ? pw->pw_uid : geteuid());
 }

@@ -6,6 +6,7 @@
 
 #include "linktype.h"
 #include "log.h"
+#include "manifest.h"
 #include "metric.h"
 #include "units.h"
 
@@ -78,7 +79,7 @@ json_t *mt_report_sources(const struct mt_flow *flow, const struct mt_ifaces *if
 	for (uint32_t g = 0; g < groups; g++) {
 		sums[g] = mt_counts_zero();
 		json_t *o = json_object();
-		json_object_set_new(o, "name", json_string(mt_ifaces_group_name(ifaces, g)));
+		json_object_set_new(o, "name", mt_json_text(mt_ifaces_group_name(ifaces, g)));
 		json_object_set_new(o, "linktypes", json_array());
 		json_array_append_new(list, o);
 	}

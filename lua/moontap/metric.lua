@@ -9,8 +9,9 @@
 --    return { on_packet = function(p) vlans:add(1, p.vlan) end }
 --
 -- A gauge goes up and down, a counter only up. With names of labels, each combination of their values is a number of
--- its own (a series); there can be 10,000 in all. Names are those of Prometheus: letters, digits and `_`; those that
--- begin with `moontap_` are ours. The same name again is the same metric.
+-- its own (a series); there can be 10,000 in all. A value that is no UTF-8 text, as bytes of a packet may be, is
+-- shown as hex digits. Names are those of Prometheus: letters, digits and `_`; those that begin with `moontap_` are
+-- ours. The same name again is the same metric.
 -- @module moontap.metric
 
 local ffi = require "ffi"
@@ -24,12 +25,36 @@ local M = {}
 local raise = misuse.raise
 local MOST_LABELS = 3
 
+-- Well-formed UTF-8 (RFC 3629) beyond ASCII.
+local SEQUENCES = { "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "[\225-\236\238\239][\128-\191][\128-\191]",
+  "\237[\128-\159][\128-\191]", "\240[\144-\191][\128-\191][\128-\191]", "[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "\244[\128-\143][\128-\191][\128-\191]" }
+
+-- Neither Prometheus nor JSON take other text, and for C it ends at a zero.
+local function is_text(s)
+  if s:find "[\128-\255]" then
+    for _, sequence in ipairs(SEQUENCES) do
+      s = s:gsub(sequence, ".")
+    end
+  end
+  return not s:find "[%z\128-\255]"
+end
+
+local function to_hex(s)
+  return (s:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
 -- What stands for a label's value in a table and in the text.
 local function text_of(m, value, i)
-  if type(value) == "table" or type(value) == "function" or value == nil then
+  local kind = type(value)
+  if kind == "table" or kind == "function" or value == nil or kind == "number" and value ~= value then
     raise("%s: expected a value of label '%s', found %s", m._name, m._labels[i], sketch.found(value))
   end
-  return tostring(value)
+  local text = tostring(value)
+  if ffi.istype("int64_t", value) or ffi.istype("uint64_t", value) then
+    return (text:gsub("U?LL$", ""))
+  end
+  return is_text(text) and text or to_hex(text)
 end
 
 local ESCAPES = { ["\\"] = "\\\\", ["\n"] = "\\n", ['"'] = '\\"' }
@@ -49,8 +74,13 @@ local function open_series(m, values)
 end
 
 -- Tables of series below each other, one for each label. Strings and numbers are keys as they are.
-local function find_series(m, a, b, c)
-  local values, level, n = { a, b, c }, m._series, #m._labels
+local function find_series(m, ...)
+  local values, level, n = { ... }, m._series, m._n
+  for i = n + 1, select("#", ...) do
+    if type(values[i]) ~= "nil" then
+      raise("%s: more values than labels: found %s beyond the %d", m._name, sketch.found(values[i]), n)
+    end
+  end
   local texts = {}
   for i = 1, n do
     texts[i] = text_of(m, values[i], i)
@@ -65,11 +95,11 @@ local function find_series(m, a, b, c)
   return level
 end
 
-local function series(m, a, b, c)
+local function series(m, a, b, c, d)
   local n = m._n
   local s
   if n == 0 then
-    return m._one
+    return type(a) == "nil" and m._one or find_series(m, a)
   elseif n == 1 then
     s = m._series[a]
   elseif n == 2 then
@@ -80,7 +110,7 @@ local function series(m, a, b, c)
     s = s and s[b]
     s = s and s[c]
   end
-  return s or find_series(m, a, b, c)
+  return s or find_series(m, a, b, c, d)
 end
 
 local function no_number(m, value)
@@ -95,11 +125,11 @@ local gauge_methods, counter_methods = {}, {}
 -- @tparam number value
 -- @param[opt] ... the value of each label: a string, number, boolean or address
 -- @raise if value is no number, or a label has none
-function gauge_methods.set(m, value, a, b, c)
+function gauge_methods.set(m, value, a, b, c, d)
   if type(value) ~= "number" then
     no_number(m, value)
   end
-  series(m, a, b, c).value = value
+  series(m, a, b, c, d).value = value
 end
 
 --- Add to a gauge, or take off.
@@ -107,13 +137,13 @@ end
 -- @tparam[opt] number n 1 if it is not given
 -- @param[opt] ... the value of each label
 -- @raise if n is no number, or a label has no value
-function gauge_methods.add(m, n, a, b, c)
+function gauge_methods.add(m, n, a, b, c, d)
   if n == nil then
     n = 1
   elseif type(n) ~= "number" then
     no_number(m, n)
   end
-  local s = series(m, a, b, c)
+  local s = series(m, a, b, c, d)
   s.value = s.value + n
 end
 
@@ -121,8 +151,8 @@ end
 -- @function get
 -- @param[opt] ... the value of each label
 -- @treturn number
-function gauge_methods.get(m, a, b, c)
-  return tonumber(series(m, a, b, c).value)
+function gauge_methods.get(m, a, b, c, d)
+  return tonumber(series(m, a, b, c, d).value)
 end
 
 --- Add to a counter.
@@ -130,13 +160,13 @@ end
 -- @tparam[opt] number n not negative; 1 if it is not given
 -- @param[opt] ... the value of each label: a string, number, boolean or address
 -- @raise if n is negative or no number, or a label has no value
-function counter_methods.add(m, n, a, b, c)
+function counter_methods.add(m, n, a, b, c, d)
   if n == nil then
     n = 1
   elseif type(n) ~= "number" or n < 0 or n ~= n then
     no_number(m, n)
   end
-  local s = series(m, a, b, c)
+  local s = series(m, a, b, c, d)
   s.value = s.value + n
 end
 
@@ -144,8 +174,8 @@ end
 -- @function get
 -- @param[opt] ... the value of each label
 -- @treturn number
-function counter_methods.get(m, a, b, c)
-  return tonumber(series(m, a, b, c).value)
+function counter_methods.get(m, a, b, c, d)
+  return tonumber(series(m, a, b, c, d).value)
 end
 
 local function class_of(what, methods)
@@ -172,13 +202,22 @@ local function new(what, kind, meta, name, help, labels)
   elseif type(help) ~= "string" then
     raise("%s: expected a sentence on what '%s' counts, found %s", what, name, sketch.found(help))
   end
-  labels = labels or {}
-  if type(labels) ~= "table" or #labels > MOST_LABELS then
-    raise("%s: expected a list of at most %d names of labels, found %s", what, MOST_LABELS,
-      type(labels) == "table" and #labels .. " of them" or sketch.found(labels))
+  if not is_text(help) then
+    raise("%s: the sentence on '%s' is no UTF-8 text", what, name)
   end
-  for _, label in ipairs(labels) do
+  labels = labels or {}
+  if type(labels) ~= "table" or #labels > MOST_LABELS or #labels == 0 and next(labels) ~= nil then
+    raise("%s: expected a list of at most %d names of labels, found %s", what, MOST_LABELS,
+      type(labels) ~= "table" and sketch.found(labels) or #labels > 0 and #labels .. " of them" or "a table with keys")
+  end
+  labels = { unpack(labels) }
+  for i, label in ipairs(labels) do
     check_label(what, label)
+    for k = 1, i - 1 do
+      if labels[k] == label then
+        raise("%s: label '%s' is there twice", what, label)
+      end
+    end
   end
   local m = { _name = name, _help = help, _kind = tonumber(ffi.cast("uint32_t", kind)), _labels = labels, _n = #labels,
     _series = {} }
