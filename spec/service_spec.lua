@@ -55,6 +55,7 @@ describe("a service", function()
       assert.is_truthy(heard:find("^READY=1\n"), heard)
       local _, signs = heard:gsub("WATCHDOG=1", "")
       assert.is_true(signs >= 5, heard)
+      assert.is_falsy(heard:match("STATUS=%d[^\n]*"):find("stuck", 1, true), heard)
       assert.is_truthy(heard:find("STATUS=[%d,]+ packets, [%d,]+ kept"), heard)
       assert.is_truthy(heard:find("STOPPING=1", 1, true), heard)
     end
@@ -68,6 +69,14 @@ describe("a service", function()
     t.run([[rm -f notify heard; python3 listen.py "$PWD/notify" & listener=$!; for i in 1 2 3 4 5 6 7 8 9; do test -e heard && break; sleep 0.3; done
       NOTIFY_SOCKET="$PWD/notify" moontap a.pcap; sleep 0.2; kill $listener]])
     assert.is_truthy(t.read("heard"):find("STOPPING=1", 1, true), t.read("heard"))
+  end)
+
+  it("gives signs of life while what was read is still being written", function()
+    t.run([[rm -f notify heard; python3 listen.py "$PWD/notify" & listener=$!; for i in 1 2 3 4 5 6 7 8 9; do test -e heard && break; sleep 0.3; done
+      NOTIFY_SOCKET="$PWD/notify" WATCHDOG_USEC=800000 moontap -q -B out -P 1000 --pipeout 'sleep 1; cat' a.pcap; sleep 0.2; kill $listener]])
+    local heard = t.read("heard")
+    local _, signs = heard:gsub("WATCHDOG=1", "")
+    assert.is_true(signs >= 3, heard)
   end)
 
   it("gives no sign of life when the data path is stuck", function()

@@ -233,11 +233,13 @@ static int tell_alive(struct program *p, struct alive *a)
 		return -1;
 	if (a->said_ms && now_ms - a->said_ms < every_ms)
 		return (int)(every_ms - (now_ms - a->said_ms));
+	bool first = !a->said_ms; /* nothing to compare with */
 	a->said_ms = now_ms;
 	bool moved = true;
 	for (unsigned i = 0; i < MT_BEAT_SIDES; i++) {
 		unsigned beats = atomic_load(&mt_beats[i]);
-		moved = moved && (beats != a->beats[i] || mt_run_done(p->run));
+		bool ended = mt_run_done(p->run) || (i == MT_BEAT_READER && mt_run_read_all(p->run));
+		moved = moved && (beats != a->beats[i] || ended || first);
 		a->beats[i] = beats;
 	}
 	struct mt_counts seen = mt_counts_progress(mt_flow_counts(p->flow));

@@ -61,7 +61,7 @@ struct mt_run {
 	bool reader_started, hooks_started;
 	int done_fd;
 	atomic_bool *stop; /* the main thread's */
-	atomic_bool want_rotate, want_stats, abort, done;
+	atomic_bool want_rotate, want_stats, abort, read_all, done;
 	int64_t drain_until_ms; /* reading thread: 0 before the stop was noticed */
 	int64_t losses_at_ms, lag_at_ms;
 	uint64_t held; /* hook thread: batch that a stuck hook has; 0: none */
@@ -401,6 +401,7 @@ static void *reader_main(void *arg)
 			mt_feed_quit(run->sources[i]);
 	note_losses(run);
 	mt_stage_end(run->clock);
+	atomic_store(&run->read_all, true);
 	return NULL;
 }
 
@@ -548,6 +549,11 @@ int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)
 int mt_run_done_fd(const struct mt_run *run)
 {
 	return run->done_fd;
+}
+
+bool mt_run_read_all(const struct mt_run *run)
+{
+	return atomic_load(&run->read_all);
 }
 
 bool mt_run_done(const struct mt_run *run)

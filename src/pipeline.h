@@ -57,6 +57,8 @@ void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_ho
 void mt_run_set_metrics(struct mt_run *run, struct mt_metrics *metrics);
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
+/* Has the reading thread ended? */
+bool mt_run_read_all(const struct mt_run *run);
 /* Descriptor that becomes readable when the hook thread has ended. */
 int mt_run_done_fd(const struct mt_run *run);
 /* Has it?  Then its numbers may be read. */
