@@ -32,10 +32,10 @@ endif
 
 SRC  := $(sort $(wildcard src/*.c))
 OBJ  := $(SRC:src/%.c=$(BUILD)/%.o)
-LUA  := $(sort $(wildcard lua/moontap/*.lua))
+LUA  := $(sort $(wildcard lua/moontap/*.lua lua/moontap/*/*.lua))
 RECIPES := $(sort $(wildcard scripts/*.lua))
 # The module name is the path: lua/moontap/packet.lua is moontap.packet, scripts/top.lua is recipes.top.
-LUAOBJ := $(LUA:lua/moontap/%.lua=$(BUILD)/lua/moontap.%.o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
+LUAOBJ := $(foreach file,$(LUA),$(BUILD)/lua/$(subst /,.,$(file:lua/%.lua=%)).o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
 	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
 
 .PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan fuzz docs install clean
@@ -74,6 +74,8 @@ $(BUILD)/lua/moontap.%.o: $(BUILD)/lua/moontap.%.lua
 	$(Q)$(LUAJIT) -bg -n moontap.$* $< $@
 $(BUILD)/lua/moontap.%.o: lua/moontap/%.lua $(BUILD)/config.mk
 	$(Q)$(LUAJIT) -bg -n moontap.$* $< $@
+$(BUILD)/lua/moontap.repl.%.o: lua/moontap/repl/%.lua $(BUILD)/config.mk
+	$(Q)$(LUAJIT) -bg -n moontap.repl.$* $< $@
 $(BUILD)/lua/recipes.%.o: scripts/%.lua $(BUILD)/config.mk
 	$(Q)$(LUAJIT) -bg -n recipes.$* $< $@
 

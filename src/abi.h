@@ -257,6 +257,40 @@ struct mt_hook_state {
 	int64_t hook_ns;     /* stream time of the hook that runs, if it is not about a packet; see phase */
 };
 
+/* The stream of the prompt; see stepper.h. */
+struct mt_stepper;
+/* A batch that the stepper keeps. */
+struct mt_step {
+	struct mt_batch *batch; /* NULL: it is not kept any more, or not read yet */
+	double before;          /* packets of the stream before it */
+};
+enum mt_step_result {
+	MT_STEP_ERROR = -1, /* reported */
+	MT_STEP_END = 0,    /* the stream has ended */
+	MT_STEP_OK = 1,     /* there is a new batch */
+	MT_STEP_WAIT = 2    /* nothing came within wait_ms */
+};
+/* Read the next batch; the oldest may go for it. */
+MT_EXPORT int mt_stepper_fetch(struct mt_stepper *s, int32_t wait_ms);
+/* Numbers of the oldest and the newest batch that are kept; oldest > newest: none. */
+MT_EXPORT double mt_stepper_oldest(const struct mt_stepper *s);
+MT_EXPORT double mt_stepper_newest(const struct mt_stepper *s);
+/* The batch of that number. */
+MT_EXPORT void mt_stepper_at(const struct mt_stepper *s, double seq, struct mt_step *step);
+/* Back to the first packet: nothing is kept then.  0, or -1 and a sentence in why[size]. */
+MT_EXPORT int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size);
+/* The source that can not be read a second time, or NULL: all can. */
+MT_EXPORT const char *mt_stepper_once(const struct mt_stepper *s);
+/* Has the user asked for an end of what runs (Ctrl-C)?  Once: the answer takes the question back. */
+MT_EXPORT int mt_stepper_interrupted(struct mt_stepper *s);
+/* Write n packets to a new file, its format by the ending of its name as with -o.  0, or -1 and a sentence in
+ * why[size]. */
+MT_EXPORT int mt_stepper_save(struct mt_stepper *s, const char *path, struct mt_packet *packets, uint32_t n,
+                              char *why, size_t size);
+/* A packet as a line, as --print has it: characters that it needs; at most size - 1 and a NUL are written. */
+MT_EXPORT size_t mt_packet_line(const struct mt_packet *packet, const struct mt_decoded *decoded,
+                                const char *source, char *line, size_t size);
+
 enum mt_hook_stop {
 	MT_STOP_NOT,
 	MT_STOP_BATCH, /* C went on without this hook: leave the batch as soon as it is back */

@@ -293,6 +293,12 @@ bool mt_options_packets_on_stdout(const struct mt_options *o)
 	return any;
 }
 
+void mt_options_forget_outputs(struct mt_options *options, unsigned n)
+{
+	while (options->n_named > n)
+		free((char *)(uintptr_t)options->named[--options->n_named].name);
+}
+
 void mt_options_clear(struct mt_options *options)
 {
 	for (unsigned i = 0; i < options->n_sources; i++)

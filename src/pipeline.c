@@ -90,9 +90,7 @@ static void *reader_main(void *arg)
 		if (r == MT_END)
 			break;
 	}
-	for (unsigned i = 0; i < run->n; i++)
-		if (run->sources[i]->stands_in)
-			mt_feed_quit(run->sources[i]);
+	mt_run_end_feeds(run);
 	mt_run_note_losses(run);
 	mt_stage_end(run->clock);
 	atomic_store(&run->read_all, true);

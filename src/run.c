@@ -243,6 +243,13 @@ int mt_run_start_feeds(struct mt_run *run, struct mt_err *err)
 	return 0;
 }
 
+void mt_run_end_feeds(struct mt_run *run)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		if (run->sources[i]->stands_in)
+			mt_feed_quit(run->sources[i]);
+}
+
 void mt_run_note_losses(struct mt_run *run)
 {
 	run->losses_at_ms = mt_monotonic_ms();

@@ -58,5 +58,7 @@ void mt_run_note_losses(struct mt_run *run);
 bool mt_run_must_end(struct mt_run *run, bool quiet);
 /* Start the threads of live sources.  0, or -1 with err. */
 int mt_run_start_feeds(struct mt_run *run, struct mt_err *err);
+/* All is read, or nobody wants more: those threads end. */
+void mt_run_end_feeds(struct mt_run *run);
 
 #endif

@@ -12,8 +12,8 @@ local C = require "moontap.abi"
 local ageing = require "moontap.ageing"
 local api = require "moontap.init"
 local driver = require "moontap.driver"
+local failure = require "moontap.failure"
 local loader = require "moontap.loader"
-local misuse = require "moontap.misuse"
 local pace = require "moontap.pace"
 local packet = require "moontap.packet"
 local segment = require "moontap.segment"
@@ -41,60 +41,9 @@ local failed = false
 local interpreted = false -- the compiler waits; see wait_to_compile
 local due_hook = "on_interval" -- which of a script's functions runs in PHASE_INTERVAL, for messages
 
-local EXIT = {}   -- raised by os.exit in a script
+local EXIT, OUT_OF_MEMORY, on_raise = failure.EXIT, failure.OUT_OF_MEMORY, failure.on_raise
 
 -- --- errors ---------------------------------------------------------------------------------
-
--- Raised by the allocator of script.c: over the limit, but there is still some to deal with it.
-local OUT_OF_MEMORY = "not enough memory$"
-
--- What Lua says where a function of ours is given something else than it takes: mostly a dot instead of a colon.
-local WRONG_CALL = { "^attempt to ", "^bad argument ", "^cannot convert ", "has no field '_", "has no member named" }
-local HINT = "wrong use of a moontap function (methods are called with a colon, as in t:add(p)): %s, in %s"
-
--- An error that was raised in a line of ours is laid at the line of the script that has called.  Runs in the handler
--- of xpcall, where the stack still stands.
-local function at_script(text)
-  local place, what = text:match "^(lua/moontap/[^:]+:%d+): (.*)$"
-  if not place then
-    place, what = text:match "^(moontap%.%l+:%d+): (.*)$"
-  end
-  local line = place and misuse.script_line()
-  if not line then
-    return text
-  end
-  for _, pattern in ipairs(WRONG_CALL) do
-    if what:find(pattern) then
-      return line .. HINT:format((what:gsub("(has no field '_[^']*').*", "%1")), place)
-    end
-  end
-  return line .. what
-end
-
-local function message_of(why)
-  return type(why) == "table" and why.message and tostring(why.message)
-end
-
--- What was raised as text; it may be an object whose metamethods fail.
-local function text_of(why)
-  local ok, text = pcall(tostring, why)
-  return ok and text or ("a %s that can not be shown: %s"):format(type(why), tostring(text))
-end
-
-local function on_raise(why)
-  if why == EXIT then
-    return EXIT
-  end
-  if type(why) == "string" and why:find(OUT_OF_MEMORY) then
-    why = why:gsub("^moontap%.loop:%d+: ", "") -- a compiled hook came back to the loop before it was caught
-    return { message = why .. " (--script-memory)", traceback = "", out_of_memory = true }
-  end
-  local ok, message = pcall(message_of, why)
-  if ok and message then
-    return { message = message, traceback = "" }
-  end
-  return { message = at_script(text_of(why)), traceback = loader.trim_traceback(debug.traceback("", 2)) }
-end
 
 local function place_of_packet(what)
   if st.batch.n == 0 or st.index >= st.batch.n then

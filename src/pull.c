@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pull.h"
+
+#include "run.h"
+#include "units.h"
+
+enum { TICK_MS = 100 };
+
+int mt_pull_start(struct mt_run *run, struct mt_err *err)
+{
+	return mt_run_start_feeds(run, err);
+}
+
+/* What is left to do with a batch that has its packets. */
+static enum mt_read hand_over(struct mt_run *run, struct mt_batch *b, enum mt_read result)
+{
+	if (run->reader_screen)
+		mt_screen_batch(run->reader_screen, b);
+	mt_batch_decode(b);
+	b->last = result == MT_END;
+	if (b->last || mt_monotonic_ms() - run->losses_at_ms >= TICK_MS)
+		mt_run_note_losses(run);
+	return result;
+}
+
+enum mt_read mt_pull(struct mt_run *run, struct mt_batch *b, int max_ms, uint64_t *wait_batch)
+{
+	int64_t until_ms = mt_monotonic_ms() + max_ms;
+	bool quiet = false;
+	for (;;) {
+		if (mt_run_must_end(run, quiet))
+			return hand_over(run, b, MT_END);
+		enum mt_read r = mt_merge_fill(run->merge, b, wait_batch);
+		if (r == MT_OK || r == MT_END)
+			return hand_over(run, b, r);
+		if (b->n)
+			return hand_over(run, b, MT_OK);
+		int64_t left_ms = until_ms - mt_monotonic_ms();
+		if (r == MT_FULL || left_ms <= 0)
+			return r;
+		quiet = true;
+		mt_merge_poll(run->merge, left_ms < TICK_MS ? (int)left_ms : TICK_MS);
+	}
+}
+
+void mt_pull_release(struct mt_run *run, uint64_t batch_seq)
+{
+	mt_chunks_release(run->chunks, batch_seq);
+}
+
+const char *mt_pull_once(const struct mt_run *run)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		if (!run->sources[i]->parkable)
+			return run->sources[i]->spec.word;
+	return NULL;
+}
+
+int mt_pull_rewind(struct mt_run *run, struct mt_err *err)
+{
+	const char *once = mt_pull_once(run);
+	if (once)
+		return mt_err_set(err, "%s can only be read once", once);
+	for (unsigned i = 0; i < run->n; i++)
+		mt_source_close(run->sources[i]);
+	struct mt_merge *merge = mt_merge_new(run->sources, run->n, run->chunks);
+	if (!merge)
+		return mt_err_set(err, "out of memory");
+	mt_merge_free(run->merge);
+	run->merge = merge;
+	return 0;
+}
+
+void mt_pull_end(struct mt_run *run)
+{
+	mt_run_end_feeds(run);
+}
