@@ -36,7 +36,7 @@ LUA  := $(sort $(wildcard lua/moontap/*.lua lua/moontap/*/*.lua))
 RECIPES := $(sort $(wildcard scripts/*.lua))
 # The module name is the path: lua/moontap/packet.lua is moontap.packet, scripts/top.lua is recipes.top.
 LUAOBJ := $(foreach file,$(LUA),$(BUILD)/lua/$(subst /,.,$(file:lua/%.lua=%)).o) $(RECIPES:scripts/%.lua=$(BUILD)/lua/recipes.%.o) \
-	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.recipe_list.o
+	$(BUILD)/lua/moontap.abi_text.o $(BUILD)/lua/moontap.help_text.o $(BUILD)/lua/moontap.recipe_list.o
 
 .PHONY: all help deps deps-test deps-bench demo test bench fixtures lint asan tsan fuzz docs install clean
 all: $(PROGRAM)
@@ -68,6 +68,9 @@ $(BUILD)/%.o: src/%.c $(BUILD)/config.mk
 # src/abi.h as one ffi.cdef: no preprocessor lines, no export marks.
 $(BUILD)/lua/moontap.abi_text.lua: src/abi.h $(BUILD)/config.mk
 	@{ echo 'return [=====['; sed -e '/^#/d' -e 's/MT_EXPORT //' $<; echo ']=====]'; } > $@
+# What help() of the prompt says.
+$(BUILD)/lua/moontap.help_text.lua: docs/reference.md $(BUILD)/config.mk
+	@{ echo 'return [=====['; cat $<; echo ']=====]'; } > $@
 $(BUILD)/lua/moontap.recipe_list.lua: $(RECIPES) $(BUILD)/config.mk
 	@echo 'return { $(RECIPES:scripts/%.lua="%",) }' > $@
 $(BUILD)/lua/moontap.%.o: $(BUILD)/lua/moontap.%.lua

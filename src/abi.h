@@ -259,6 +259,7 @@ struct mt_hook_state {
 
 /* The stream of the prompt; see stepper.h. */
 struct mt_stepper;
+struct mt_filter;
 /* A batch that the stepper keeps. */
 struct mt_step {
 	struct mt_batch *batch; /* NULL: it is not kept any more, or not read yet */
@@ -283,6 +284,17 @@ MT_EXPORT int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size);
 MT_EXPORT const char *mt_stepper_once(const struct mt_stepper *s);
 /* Has the user asked for an end of what runs (Ctrl-C)?  Once: the answer takes the question back. */
 MT_EXPORT int mt_stepper_interrupted(struct mt_stepper *s);
+/* Place of the first packet from `from` on that is one of the stream (neither filtered by -F nor outside of
+ * --from and
+ * --to) and matches; filter may be NULL.  batch->n if there is none. */
+MT_EXPORT uint32_t mt_step_next(const struct mt_batch *batch, uint32_t from, struct mt_filter *filter);
+/* The same backwards: from `from` down to 0; -1 if there is none. */
+MT_EXPORT int32_t mt_step_back(const struct mt_batch *batch, int32_t from);
+/* Scripts shall see the packets from `from` to to - 1 as if for the first time: their verdicts and what was cut
+ * off are undone. */
+MT_EXPORT void mt_step_again(struct mt_batch *batch, uint32_t from, uint32_t to);
+/* A time as --from takes it, in nanoseconds.  0, or -1: it is none. */
+MT_EXPORT int mt_time_of(const char *text, int64_t *ns);
 /* Write n packets to a new file, its format by the ending of its name as with -o.  0, or -1 and a sentence in
  * why[size]. */
 MT_EXPORT int mt_stepper_save(struct mt_stepper *s, const char *path, struct mt_packet *packets, uint32_t n,

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -34,9 +35,12 @@
 #include "privileges.h"
 #include "profile.h"
 #include "progress.h"
+#include "prompt.h"
 #include "report.h"
 #include "sandbox.h"
 #include "script.h"
+#include "script_prompt.h"
+#include "stepper.h"
 #include "units.h"
 
 enum {
@@ -66,14 +70,16 @@ struct program {
 	pthread_mutex_t printing;
 	bool printed; /* the object of --json; under printing */
 	bool signal_thread_runs;
-	atomic_int phase;       /* enum phase */
-	atomic_bool stop;       /* told to end; sources look at it */
-	atomic_bool done;       /* the signal thread has nothing more to wait for */
-	int64_t interrupted_ms; /* signal thread: when the first SIGINT or SIGTERM came; 0: none yet */
+	atomic_int phase;        /* enum phase */
+	atomic_bool stop;        /* told to end; sources look at it */
+	atomic_bool interrupted; /* prompt: Ctrl-C, not answered yet */
+	int prompt_fd;           /* … which wakes the prompt; -1: there is none */
+	atomic_bool done;        /* the signal thread has nothing more to wait for */
+	int64_t interrupted_ms;  /* signal thread: when the first SIGINT or SIGTERM came; 0: none yet */
 };
 
 /* What the main thread is about, for the signal thread. */
-enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_ENDING };
+enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_PROMPT, PHASE_ENDING };
 
 /* --- preparations ------------------------------------------------------------------------ */
 
@@ -98,9 +104,10 @@ static void raise_file_limit(void)
 static int load_scripts(struct program *p)
 {
 	const struct mt_options *o = &p->options;
-	const char *extra = !o->n_scripts && !o->has_output && !o->print ? "summary" : NULL;
+	bool needs_result = !o->n_scripts && !o->has_output && !o->print && !o->repl;
+	const char *extra = needs_result ? "summary" : NULL;
 	struct mt_err err;
-	if (!extra && !o->n_scripts)
+	if (!extra && !o->n_scripts && !o->repl)
 		return 1;
 	p->script = mt_script_new(o, p->ifaces, &err);
 	if (p->script)
@@ -381,9 +388,34 @@ static _Noreturn void end_at_once(struct program *p)
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
+/* Ctrl-C ends what runs at the prompt, or the line that is edited; what does not answer is ended with the
+ * program by another one.  Other signals end the session. */
+static void on_prompt_signal(struct program *p, int number)
+{
+	uint64_t one = 1;
+	if (number == SIGUSR1)
+		return;
+	int64_t now = mt_monotonic_ms();
+	if (number != SIGINT)
+		atomic_store(&p->stop, true);
+	else if (!atomic_load(&p->interrupted))
+		p->interrupted_ms = now;
+	else if (now - p->interrupted_ms >= SAME_SIGNAL_MS) {
+		mt_log_error("the command did not come back: ended");
+		_exit(MT_STATUS_INTERRUPTED);
+	}
+	atomic_store(&p->interrupted, true);
+	if (write(p->prompt_fd, &one, sizeof one) < 0)
+		return; /* it has been woken already */
+}
+
 static void on_signal(struct program *p, int number)
 {
 	const struct mt_options *o = &p->options;
+	if (atomic_load(&p->phase) == PHASE_PROMPT) {
+		on_prompt_signal(p, number);
+		return;
+	}
 	bool running = atomic_load(&p->phase) == PHASE_RUNNING;
 	int64_t now = mt_monotonic_ms();
 	if (number == SIGUSR1) {
@@ -591,6 +623,64 @@ static int enter_sandbox(const struct mt_options *o, struct mt_err *err)
 	return rc;
 }
 
+/* --- the prompt -------------------------------------------------------------------------- */
+
+static int start_scripts(struct program *p)
+{
+	json_t *sources = mt_report_sources(p->flow, p->ifaces);
+	int r = mt_flow_start(p->flow, sources);
+	json_decref(sources);
+	return r;
+}
+
+static int prompt_session(struct program *p, struct mt_stepper *stepper)
+{
+	bool colours = mt_prompt_colours(STDOUT_FILENO);
+	struct mt_script_prompt lua = {.script = p->script,
+	                               .stepper = stepper,
+	                               .flow = p->flow,
+	                               .ifaces = p->ifaces,
+	                               .clock = &p->profile.hooks,
+	                               .live = p->options.any_live,
+	                               .colours = colours};
+	struct mt_prompt prompt = {
+	        .calls = {.run = mt_script_prompt_line, .complete = mt_script_prompt_complete, .ctx = &lua},
+	        .name = "moontap> ",
+	        .wake_fd = p->prompt_fd,
+	        .interrupted = &p->interrupted,
+	        .stop = &p->stop,
+	        .colours = colours};
+	if (mt_script_prompt_begin(&lua))
+		return MT_STATUS_SCRIPT;
+	if (mt_prompt_interactive() && !p->options.quiet)
+		printf("moontap %s; help() says what there is, Ctrl-D ends\n", MT_VERSION);
+	unsigned failed = mt_prompt_session(&prompt);
+	if (failed && !mt_prompt_interactive())
+		return MT_STATUS_SCRIPT;
+	return mt_run_source_failed(p->run) ? MT_STATUS_SOURCE : MT_STATUS_OK;
+}
+
+static int run_prompt(struct program *p)
+{
+	struct mt_err err;
+	int status = start_scripts(p);
+	if (status)
+		return status;
+	struct mt_stepper *stepper =
+	        mt_stepper_new(p->run, p->ifaces, &p->options, mt_flow_counts(p->flow), &p->interrupted, &err);
+	p->prompt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!stepper || p->prompt_fd < 0) {
+		mt_log_error("%s", stepper ? "no descriptor is left" : err.text);
+		mt_stepper_free(stepper);
+		return MT_STATUS_USAGE;
+	}
+	atomic_store(&p->phase, PHASE_PROMPT);
+	status = prompt_session(p, stepper);
+	atomic_store(&p->phase, PHASE_ENDING);
+	mt_stepper_free(stepper);
+	return status;
+}
+
 static int run(struct program *p)
 {
 	struct mt_err err;
@@ -619,6 +709,8 @@ static int run(struct program *p)
 		return MT_STATUS_USAGE;
 	}
 	mt_flow_set_drops(p->flow, mt_run_drops, p->run);
+	if (p->options.repl)
+		return run_prompt(p);
 	mt_run_set_metrics(p->run, p->metrics);
 	if (p->options.profile) {
 		mt_run_profile(p->run, &p->profile, p->hooks);
@@ -626,13 +718,9 @@ static int run(struct program *p)
 	}
 	if (open_outputs(p))
 		return MT_STATUS_USAGE;
-	if (p->script) {
-		json_t *sources = mt_report_sources(p->flow, p->ifaces);
-		int r = mt_flow_start(p->flow, sources);
-		json_decref(sources);
-		if (r)
-			return r;
-	}
+	int started = p->script ? start_scripts(p) : MT_STATUS_OK;
+	if (started)
+		return started;
 	if (mt_run_start(p->run, p->flow, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_OUTPUT;
@@ -691,7 +779,8 @@ static int command(struct program *p)
 
 int main(int argc, char **argv)
 {
-	struct program p = {.started_ms = mt_monotonic_ms(), .printing = PTHREAD_MUTEX_INITIALIZER};
+	struct program p = {
+	        .started_ms = mt_monotonic_ms(), .prompt_fd = -1, .printing = PTHREAD_MUTEX_INITIALIZER};
 	struct mt_err err;
 	tzset();
 	p.ifaces = mt_ifaces_new();

@@ -76,6 +76,7 @@ struct mt_options {
 	bool has_format; /* the format was stated, by option, prefix or ending */
 	bool has_codec;
 
+	bool repl;  /* --repl */
 	bool print; /* --print */
 	bool json;
 	bool quiet; /* -q */

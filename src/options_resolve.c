@@ -39,7 +39,7 @@ static bool has_needed(const struct mt_parse *p, enum mt_needs needs)
 	case MT_NEEDS_FILE:
 		return p->output || o->n_named || o->n_scripts; /* a script may declare one */
 	case MT_NEEDS_SCRIPT:
-		return o->n_scripts != 0;
+		return o->n_scripts != 0 || o->repl;
 	case MT_NEEDS_NOTHING:
 		break;
 	}
@@ -75,6 +75,37 @@ static int check_print(const struct mt_options *o, struct mt_err *err)
 		                  "--print: standard output takes packets already (-); give one of the two");
 	if (o->print && o->json)
 		return mt_err_set(err, "--print and --json: expected one of the two on standard output");
+	return 0;
+}
+
+/* At a prompt packets go where the user takes them: it has no output, no end and no report of its own. */
+static bool means_something_to_a_prompt(const struct mt_option *option)
+{
+	static const char *const without[] = {"count", "duration", "script-timeout", "metrics", "sandbox"};
+	static const char *const with[] = {"utc", "quiet", "verbose", "repl"};
+	for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+		if (strcmp(option->name, with[i]) == 0)
+			return true;
+	for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+		if (strcmp(option->name, without[i]) == 0)
+			return false;
+	return option->topic == MT_TOPIC_SOURCES || option->topic == MT_TOPIC_SELECT ||
+	       option->topic == MT_TOPIC_SCRIPTS || option->topic == MT_TOPIC_LIVE;
+}
+
+static int check_repl(const struct mt_parse *p, struct mt_err *err)
+{
+	for (size_t i = 0; p->options->repl && mt_options_table[i].name; i++)
+		if (p->given[i] && !means_something_to_a_prompt(&mt_options_table[i]))
+			return mt_err_set(err, "%s%s%s has no meaning with --repl%s", p->given[i],
+			                  p->values[i] ? " " : "", p->values[i] ? p->values[i] : "",
+			                  mt_options_table[i].topic == MT_TOPIC_OUTPUT
+			                          ? ": at the prompt, save() writes packets"
+			                          : "");
+	for (unsigned i = 0; p->options->repl && i < p->options->n_sources; i++)
+		if (strcmp(p->options->sources[i].target, "-") == 0)
+			return mt_err_set(err, "--repl reads its lines from standard input: "
+			                       "it can not be a source (-) too");
 	return 0;
 }
 
@@ -349,10 +380,10 @@ int mt_options_resolve(struct mt_parse *p, struct mt_err *err)
 		return check_command(p, err);
 	if (take_output_word(p, err) || check_needs(p, err) || mt_options_resolve_outputs(p, err) ||
 	    check_print(o, err) || resolve_times(p, err) || resolve_sources(p, err) || resolve_live(o, err) ||
-	    mt_options_check_overlap(p, err) || check_sandbox(o, err))
+	    check_repl(p, err) || mt_options_check_overlap(p, err) || check_sandbox(o, err))
 		return -1;
 	resolve_snaplen(o);
-	if (o->any_live && !o->script_timeout_ms)
+	if (o->any_live && !o->script_timeout_ms && !o->repl)
 		o->script_timeout_ms = LIVE_SCRIPT_TIMEOUT_MS;
 	return 0;
 }

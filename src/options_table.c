@@ -602,6 +602,9 @@ const struct mt_option mt_options_table[] = {
 	 .help = "write below the output folders only, run no program"},
 
 	/* misc */
+	{.name = "repl", .topic = MT_TOPIC_MISC,
+	 .set = set_flag, .offset = AT(repl),
+	 .help = "a prompt: step through packets, try scripts"},
 	{.name = "print", .topic = MT_TOPIC_MISC,
 	 .set = set_flag, .offset = AT(print),
 	 .help = "print one line for each kept packet"},

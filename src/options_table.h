@@ -27,10 +27,10 @@ enum mt_needs {
 	MT_NEEDS_OUTPUT,   /* -o, -B or --out */
 	MT_NEEDS_WRITER,   /* the same, or a script that may declare one */
 	MT_NEEDS_FILE,     /* -o or --out */
-	MT_NEEDS_SCRIPT    /* -l or -e */
+	MT_NEEDS_SCRIPT    /* -l, -e or --repl */
 };
 
-enum { MT_OPTIONS_MAX = 64 };
+enum { MT_OPTIONS_MAX = 80 };
 
 /* A source as it stood on the command line, not yet looked at. */
 enum mt_word_kind { MT_WORD_BARE, MT_WORD_FILE, MT_WORD_INTERFACE, MT_WORD_LIST };

@@ -16,6 +16,7 @@
 
 #include "bypass.h"
 #include "log.h"
+#include "script_call.h"
 #include "script_json.h"
 #include "units.h"
 
@@ -144,7 +145,7 @@ static int report_traceback(lua_State *L)
 
 /* Push runtime.NAME; false: Lua is dead.  The memory limit is for scripts, not for what we pass to them: it
  * holds again from call() on. */
-static bool push_function(struct mt_script *s, const char *name)
+bool mt_script_push(struct mt_script *s, const char *name)
 {
 	if (s->dead)
 		return false;
@@ -170,7 +171,7 @@ static void report_death(struct mt_script *s)
 /* Call what push_function pushed, with n arguments above it.  The library catches what scripts
  * raise, so an error that arrives here is memory running out in it, or our own fault: it
  * ends the run like a failed script. */
-static bool call(struct mt_script *s, int n, int results)
+bool mt_script_call(struct mt_script *s, int n, int results)
 {
 	int handler = lua_gettop(s->lua) - n - 1;
 	if (setjmp(s->way_out)) {
@@ -326,6 +327,11 @@ void mt_script_free(struct mt_script *s)
 	free(s);
 }
 
+lua_State *mt_script_lua(struct mt_script *s)
+{
+	return s->lua;
+}
+
 /* --- loading ----------------------------------------------------------------------------- */
 
 static void set_flag(lua_State *L, const char *key, bool value)
@@ -442,10 +448,10 @@ void mt_script_set_clock(struct mt_script *s, struct mt_stage_clock *clock)
 int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err)
 {
 	lua_State *L = s->lua;
-	push_function(s, "load");
+	mt_script_push(s, "load");
 	lua_pushlightuserdata(L, s->state);
 	push_settings(s, extra);
-	if (!call(s, 2, 2))
+	if (!mt_script_call(s, 2, 2))
 		return mt_err_set(err, "the scripts could not be loaded");
 	int result = 1;
 	if (lua_isnil(L, -2)) {
@@ -508,7 +514,7 @@ struct mt_bypass *mt_script_bypass(const struct mt_script *s)
 /* Call a function of the runtime that returns whether all is well. */
 static int call_status(struct mt_script *s, int n)
 {
-	bool good = call(s, n, 1);
+	bool good = mt_script_call(s, n, 1);
 	if (good) {
 		good = lua_toboolean(s->lua, -1);
 		lua_pop(s->lua, 1);
@@ -520,10 +526,10 @@ static int call_status(struct mt_script *s, int n)
 
 int mt_script_start(struct mt_script *s, const json_t *sources)
 {
-	if (!push_function(s, "start"))
+	if (!mt_script_push(s, "start"))
 		return MT_STATUS_SCRIPT;
 	mt_lua_push_json(s->lua, sources);
-	if (!call(s, 1, 1))
+	if (!mt_script_call(s, 1, 1))
 		return MT_STATUS_SCRIPT;
 	int status = lua_isnil(s->lua, -1)       ? MT_STATUS_USAGE
 	             : lua_toboolean(s->lua, -1) ? MT_STATUS_OK
@@ -534,7 +540,7 @@ int mt_script_start(struct mt_script *s, const json_t *sources)
 
 void mt_script_batch(struct mt_script *s)
 {
-	if (!push_function(s, "batch") || !call(s, 0, 0))
+	if (!mt_script_push(s, "batch") || !mt_script_call(s, 0, 0))
 		s->state->action = MT_ACTION_BROKEN;
 	s->state->generation++; /* no packet outlives the call */
 	if (s->state->action == MT_ACTION_FAIL || s->state->action == MT_ACTION_BROKEN)
@@ -544,18 +550,18 @@ void mt_script_batch(struct mt_script *s)
 int mt_script_tick(struct mt_script *s, int64_t clock_ns)
 {
 	s->state->clock_ns = clock_ns;
-	return push_function(s, "tick") ? call_status(s, 0) : 0;
+	return mt_script_push(s, "tick") ? call_status(s, 0) : 0;
 }
 
 int mt_script_last_interval(struct mt_script *s)
 {
-	return push_function(s, "last_interval") ? call_status(s, 0) : 0;
+	return mt_script_push(s, "last_interval") ? call_status(s, 0) : 0;
 }
 
 int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sources)
 {
 	s->state->batch = s->no_batch;
-	if (!push_function(s, "stop"))
+	if (!mt_script_push(s, "stop"))
 		return -1;
 	mt_lua_push_json(s->lua, stats);
 	mt_lua_push_json(s->lua, sources);
@@ -564,10 +570,10 @@ int mt_script_stop(struct mt_script *s, const json_t *stats, const json_t *sourc
 
 const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_view *segment)
 {
-	if (!push_function(s, "segment_open"))
+	if (!mt_script_push(s, "segment_open"))
 		return NULL;
 	lua_pushlightuserdata(s->lua, (void *)(uintptr_t)segment);
-	if (!call(s, 1, 1))
+	if (!mt_script_call(s, 1, 1))
 		return NULL;
 	free(s->name);
 	const char *name = lua_tostring(s->lua, -1);
@@ -578,20 +584,20 @@ const char *mt_script_segment_open(struct mt_script *s, const struct mt_segment_
 
 void mt_script_segment_close(struct mt_script *s, const json_t *line)
 {
-	if (!push_function(s, "segment_close"))
+	if (!mt_script_push(s, "segment_close"))
 		return;
 	mt_lua_push_json(s->lua, line);
-	call(s, 1, 0);
+	mt_script_call(s, 1, 0);
 }
 
 bool mt_script_block(struct mt_script *s, const uint8_t **data, size_t *len)
 {
 	lua_State *L = s->lua;
-	if (!push_function(s, "block"))
+	if (!mt_script_push(s, "block"))
 		return mt_bypass_rule(s->bypass, true) == MT_RULE_KEEP;
 	lua_pushlightuserdata(L, (void *)(uintptr_t)*data);
 	lua_pushnumber(L, (lua_Number)*len);
-	if (!call(s, 2, 1))
+	if (!mt_script_call(s, 2, 1))
 		return false; /* a failing script can not leak */
 	bool keep = !lua_isboolean(L, -1);
 	if (lua_isstring(L, -1)) {
@@ -629,7 +635,7 @@ static json_t *pop_json(struct mt_script *s)
 
 json_t *mt_script_results(struct mt_script *s)
 {
-	if (!push_function(s, "results") || !call(s, 0, 1))
+	if (!mt_script_push(s, "results") || !mt_script_call(s, 0, 1))
 		return json_object();
 	json_t *results = pop_json(s);
 	if (!json_is_object(results)) {
@@ -641,10 +647,10 @@ json_t *mt_script_results(struct mt_script *s)
 
 json_t *mt_script_profile(struct mt_script *s, double hook_seconds)
 {
-	if (!s->clock || !push_function(s, "profile"))
+	if (!s->clock || !mt_script_push(s, "profile"))
 		return NULL;
 	lua_pushnumber(s->lua, hook_seconds);
-	if (!call(s, 1, 1))
+	if (!mt_script_call(s, 1, 1))
 		return NULL;
 	return pop_json(s);
 }

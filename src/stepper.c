@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "edit.h"
+#include "filter.h"
 #include "log.h"
 #include "output.h"
 #include "print.h"
 #include "pull.h"
+#include "units.h"
 
 struct mt_stepper {
 	struct mt_run *run;
@@ -161,6 +163,52 @@ int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size)
 int mt_stepper_interrupted(struct mt_stepper *s)
 {
 	return atomic_exchange(s->interrupted, false);
+}
+
+/* --- packets of a batch ------------------------------------------------------------------ */
+
+static bool is_there(const struct mt_packet *p)
+{
+	return p->verdict != MT_VERDICT_FILTERED && p->verdict != MT_VERDICT_OUTSIDE &&
+	       p->verdict != MT_VERDICT_LATE;
+}
+
+uint32_t mt_step_next(const struct mt_batch *batch, uint32_t from, struct mt_filter *filter)
+{
+	uint32_t i = from;
+	while (i < batch->n &&
+	       !(is_there(&batch->packets[i]) && (!filter || mt_filter_match(filter, &batch->packets[i]) > 0)))
+		i++;
+	return i;
+}
+
+int32_t mt_step_back(const struct mt_batch *batch, int32_t from)
+{
+	int32_t i = from;
+	while (i >= 0 && !is_there(&batch->packets[i]))
+		i--;
+	return i;
+}
+
+void mt_step_again(struct mt_batch *batch, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		struct mt_packet *p = &batch->packets[i];
+		if (!is_there(p))
+			continue;
+		p->verdict = MT_VERDICT_DEFAULT;
+		p->flags &= (uint8_t)~MT_PACKET_BYPASSED;
+		if (!p->cut)
+			continue;
+		p->caplen += p->cut;
+		p->cut = 0;
+		mt_decode(p, &batch->decode[i]);
+	}
+}
+
+int mt_time_of(const char *text, int64_t *ns)
+{
+	return mt_parse_time(text, false, ns) ? 0 : -1;
 }
 
 /* --- packets to a file ------------------------------------------------------------------- */

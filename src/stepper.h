@@ -21,8 +21,8 @@ struct mt_run;
 
 enum { MT_STEPPER_BATCHES = 64 };
 
-/* All but the flags is borrowed.  counts: packets are counted there when they are first seen, as kept or filtered.
- * interrupted: set by a signal, cleared by whoever begins something new.  NULL with err. */
+/* All but the flags is borrowed.  counts: packets are counted there when they are first seen, as kept or
+ * filtered. interrupted: set by a signal, cleared by whoever begins something new.  NULL with err. */
 struct mt_stepper *mt_stepper_new(struct mt_run *run, const struct mt_ifaces *ifaces,
                                   struct mt_options *options, struct mt_counts_table *counts,
                                   atomic_bool *interrupted, struct mt_err *err);

@@ -21,6 +21,12 @@ function M.watch(place, sweep, finish)
   table.insert(watched[place], { sweep = sweep, finish = finish })
 end
 
+--- Look after the objects of a script no longer.
+-- @tparam integer place
+function M.forget(place)
+  watched[place] = nil
+end
+
 --- Has a script such objects?
 -- @tparam integer place
 -- @treturn boolean

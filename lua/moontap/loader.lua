@@ -287,6 +287,15 @@ function M.load(word, recipes)
   }
 end
 
+--- The arguments that a recipe declares.
+-- @tparam string name of the recipe
+-- @treturn table name to { default =, help = }
+-- @raise if there is no such recipe
+function M.arguments_of(name)
+  local script = setfenv(recipe_chunk(name), environment())(name)
+  return script.args or {}
+end
+
 -- In an expression `dport` for `p.dport` would be nil and drop everything without a word.
 local EXPRESSION = {
   __index = function(_, name)

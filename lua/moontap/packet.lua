@@ -452,6 +452,7 @@ for _, name in ipairs { "mt_batch_decode", "mt_flow_hash", "mt_find_inner", "mt_
 end
 
 M.handle = handle_t
+M.copy_type = copy_t
 
 --- Every field in the order of the guide: name, type, text, unit, absent, needs; see moontap.fields.
 M.field_docs = fields

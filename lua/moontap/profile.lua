@@ -291,6 +291,11 @@ local function add_call_rows(rows)
   end
 end
 
+--- The end.
+function M.stop()
+  compiler.ignore()
+end
+
 --- What is known so far.
 -- @tparam number hook_seconds how long the hook thread has run
 -- @treturn table hooks, aborts, stitches (lists), retries, traces, flushes, compiler

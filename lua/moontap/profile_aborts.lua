@@ -249,6 +249,11 @@ function M.listen()
   jit.attach(listener, "trace")
 end
 
+--- Listen no longer.
+function M.ignore()
+  jit.attach(listener)
+end
+
 --- Has anything of this kind been listed?  The entries that a user should know of, most frequent first.
 -- @tparam string kind "abort" or "stitch"
 -- @treturn table of place, reason, times, blacklisted, source, code

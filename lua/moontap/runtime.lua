@@ -556,20 +556,29 @@ local function run_object(script, sources)
   return { args = script.args, sources = sources, json = settings.json, live = settings.live }
 end
 
+-- Compile filter and keep of a script.  True, or nil and what is wrong.
+local function compile_tests(script)
+  for _, key in ipairs { "filter", "keep" } do
+    if script[key] then
+      local test, why = require("moontap.filter").test(script[key], settings.linktype())
+      if not test then
+        return nil, ("script %s: %s: %s"):format(script.label, key, why)
+      end
+      script[key .. "_test"] = test
+    end
+  end
+  return true
+end
+
 --- The sources are open: compile filters, build the loop, call on_start.
 -- @tparam table sources for run.sources
 -- @treturn ?boolean false: a hook failed; nil: a filter is no filter; it was reported
 function M.start(sources)
   for _, script in ipairs(scripts) do
-    for _, key in ipairs { "filter", "keep" } do
-      if script[key] then
-        local test, why = require("moontap.filter").test(script[key], settings.linktype())
-        if not test then
-          C.mt_script_log(0, ("script %s: %s: %s"):format(script.label, key, why))
-          return nil
-        end
-        script[key .. "_test"] = test
-      end
+    local good, why = compile_tests(script)
+    if not good then
+      C.mt_script_log(0, why)
+      return nil
     end
     add_bypass(script)
   end
@@ -726,16 +735,22 @@ local function install_globals()
   end
 end
 
-local function add(script)
+-- What the loader has raised.
+local function message_of(why)
+  return type(why) == "table" and why.message or tostring(why)
+end
+
+local function add(script, place)
+  place = place or #scripts + 1
   script.errors = 0
   script.rule = settings.rule or script.rule or (settings.live and "keep" or "stop")
   if script.interval then
     script.every_ns = ffi.cast("int64_t", math.floor(script.interval * 1e9 + 0.5))
     script.next_ns = ffi.new("int64_t[1]", UNSET)
   end
-  scripts[#scripts + 1] = script
+  scripts[place] = script
   if profile then
-    profile.add(script, #scripts)
+    profile.add(script, place)
   end
 end
 
@@ -764,11 +779,12 @@ function M.load(hook_state, given)
     st.script = #scripts + 1 -- for objects that it makes
     local ok, script = pcall(word.expression and loader.expression or loader.load, word.text, recipes)
     if not ok then
-      return nil, type(script) == "table" and script.message or tostring(script)
+      return nil, message_of(script)
     end
     if script.help then
       return { help = script.help }
     end
+    script.word = not word.expression and word.text or nil
     add(script)
   end
   output.attach(nil, nil)
@@ -776,6 +792,121 @@ function M.load(hook_state, given)
     packet = has "on_packet" or has "on_batch" or has "on_interval" or has "rotate" or M.any_keep(),
     segment_open = has "on_segment_open", segment_close = has "on_segment_close", block = has "on_block",
   }
+end
+
+-- --- a chain that changes: the prompt ------------------------------------------------------------
+
+--- Begin a prompt: M.line and M.complete are there from then on.
+-- @param stepper `struct mt_stepper *` as a light userdata
+-- @tparam table options see moontap.repl.prompt
+function M.prompt(stepper, options)
+  local prompt = require "moontap.repl.prompt"
+  options.outputs = settings.outputs
+  prompt.begin(stepper, options, M)
+  M.line, M.complete = prompt.line, prompt.complete
+end
+
+--- Put a script into the chain, in the place of another or behind the last, and start it.
+-- @tparam function make gives the script, as loader.load does; may raise
+-- @tparam ?integer place
+-- @tparam table sources for run.sources
+-- @treturn ?table the script
+-- @treturn ?string what is wrong
+function M.insert(make, place, sources)
+  place = place or #scripts + 1
+  local old = scripts[place]
+  st.script = place -- for objects that it makes
+  ageing.forget(place)
+  local ok, script = pcall(make)
+  if not ok then
+    return nil, message_of(script)
+  elseif script.help then
+    return script
+  end
+  local good, why = compile_tests(script)
+  if not good then
+    return nil, why
+  end
+  add(script, place)
+  if script.hooks.on_start then
+    local started = call(place, "on_start", run_object(script, sources))
+    if not started then
+      scripts[place] = old
+      failed = false
+      rebuild()
+      return nil, ("script %s: on_start failed"):format(script.label)
+    end
+  end
+  rebuild()
+  return script
+end
+
+--- Take a script out of the chain. Its place stays, empty.
+-- @tparam integer place
+function M.remove(place)
+  ageing.forget(place)
+  scripts[place] = { name = "", label = "", hooks = {}, args = {}, errors = 0, rule = "keep", gone = true }
+  rebuild()
+end
+
+--- The chain.
+-- @treturn {table,...} scripts; one that was removed has `gone`
+function M.scripts()
+  return scripts
+end
+
+--- Run the chain over packets st.from to st.to - 1 of the batch in hand, without notes about its pace.
+-- @treturn boolean false: a script failed, it was reported; st.index is the packet
+function M.run_range()
+  st.fresh, st.stop, resume = 1, 0, nil
+  run_stages()
+  local good = not failed
+  failed = false
+  for _, script in ipairs(scripts) do
+    script.failed = nil
+  end
+  return good
+end
+
+--- Call a function while hooks are compiled and measured.
+-- @param clock `struct mt_stage_clock *` of the thread, which is in scripts all the time; a light userdata
+-- @tparam function f
+-- @treturn table what was measured: see moontap.profile
+-- @raise what f raises
+function M.profiled(clock, f)
+  for _, name in ipairs { "moontap.profile", "moontap.profile_aborts" } do
+    package.loaded[name] = nil
+  end
+  profile = require "moontap.profile"
+  profile.start(clock)
+  shared.profile = profile
+  local plain = {}
+  for place, script in ipairs(scripts) do
+    plain[place] = {}
+    for name, hook in pairs(script.hooks) do
+      plain[place][name] = hook
+    end
+    profile.add(script, place)
+  end
+  jit.on()
+  rebuild()
+  local begun = C.mt_hook_now()
+  local ok, why = pcall(f)
+  local found = profile.report((C.mt_hook_now() - begun) / 1e9)
+  jit.off()
+  jit.flush()
+  profile.stop()
+  profile, shared.profile = nil, nil
+  for place, hooks in ipairs(plain) do
+    for name, hook in pairs(hooks) do
+      scripts[place].hooks[name] = hook
+    end
+  end
+  rebuild()
+  if not ok then
+    error(why, 0)
+  end
+  return found
 end
 
 --- Does a script drop packets by `keep`?

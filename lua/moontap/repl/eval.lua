@@ -35,8 +35,21 @@ local function passing(call)
   end
 end
 
+local raw_pcall, raw_xpcall = pcall, xpcall
+
+-- A handler does not get to see it either.
+local function xpcall_around(handler)
+  return function(why)
+    return is_stop(why) and why or handler(why)
+  end
+end
+
 local function guard_globals()
-  pcall, xpcall = passing(pcall), passing(xpcall) -- luacheck: ignore 121
+  local passing_xpcall = passing(xpcall)
+  pcall = passing(pcall) -- luacheck: ignore 121
+  xpcall = function(f, handler, ...) -- luacheck: ignore 121
+    return passing_xpcall(f, xpcall_around(handler), ...)
+  end
   coroutine.resume = passing(coroutine.resume) -- luacheck: ignore 122
   local resume = coroutine.resume
   coroutine.wrap = function(f) -- luacheck: ignore 122
@@ -52,8 +65,6 @@ local function guard_globals()
     end
   end
 end
-
-local raw_pcall, raw_xpcall = pcall, xpcall
 
 --- An evaluator.  The compiler is off in this Lua state from now on.
 -- @tparam table options
@@ -79,6 +90,10 @@ function Evaluator:progress()
   self.since = C.mt_hook_now()
 end
 
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
 -- Raise if what runs shall end.
 local function look(self)
   if self.interrupted and self.interrupted() then
@@ -100,6 +115,31 @@ function Evaluator:look()
   look(self)
 end
 
+--- Call f without the watch, so that it can be compiled; it has to look itself.
+-- @tparam function f
+-- @return its results
+function Evaluator:unwatched(f)
+  debug.sethook()
+  local results = pack(raw_pcall(f))
+  debug.sethook(function() look(self) end, "", LOOK)
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return unpack(results, 2, results.n)
+end
+
+--- Call f until it returns or the user asks for its end, which then is no error.
+-- @tparam function f
+function Evaluator:until_interrupted(f)
+  local ok, why = raw_pcall(f)
+  if not ok then
+    if not (is_stop(why) and why.interrupted) then
+      error(why, 0)
+    end
+    self.stop = nil
+  end
+end
+
 -- More lines belong to it: the compiler has stopped at the end of the text.
 local function incomplete(why)
   return why:find "near '<eof>'$" ~= nil
@@ -117,10 +157,6 @@ local function compile(text, line)
     return statement
   end
   return nil, why_not, incomplete(why) or incomplete(why_not)
-end
-
-local function pack(...)
-  return { n = select("#", ...), ... }
 end
 
 -- Several values in a line, unless one of them takes lines of its own.
@@ -149,9 +185,7 @@ function Evaluator:watched(f)
   self:progress()
   self.stop, self.running = nil, true
   debug.sethook(function() look(self) end, "", LOOK)
-  local results = pack(raw_xpcall(f, function(why)
-    return is_stop(why) and why or failure.on_raise(why)
-  end))
+  local results = pack(raw_xpcall(f, xpcall_around(failure.on_raise)))
   debug.sethook()
   self.running = false
   return results

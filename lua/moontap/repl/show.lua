@@ -33,6 +33,29 @@ function M.is_text(value)
   return getmetatable(value) == Text
 end
 
+local texts = setmetatable({}, { __mode = "k" })
+local List = { __tostring = function(list) return texts[list] end }
+
+--- A list that is shown as a text.
+-- @tparam string text
+-- @tparam table list is copied
+-- @treturn table
+function M.list(text, list)
+  local copy = setmetatable({}, List)
+  for i, value in ipairs(list) do
+    copy[i] = value
+  end
+  texts[copy] = text
+  return copy
+end
+
+--- Give such a list another text.
+-- @tparam table list
+-- @tparam string text
+function M.retext(list, text)
+  texts[list] = text
+end
+
 local shapes = {} -- how things of C are shown: { ctype, function }
 
 --- Have values of a C type shown by a function.
@@ -177,6 +200,8 @@ function M.value(value)
     return cut(escape(value))
   elseif M.is_text(value) then
     return value.text
+  elseif getmetatable(value) == List then
+    return texts[value]
   end
   return inner(value, 1, {})
 end

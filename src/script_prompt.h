@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * script_prompt.h - the Lua side of the prompt: a line in, its text out (lua/moontap/repl/).
+ */
+#ifndef MT_SCRIPT_PROMPT_H
+#define MT_SCRIPT_PROMPT_H
+#include "flow.h"
+#include "prompt.h"
+#include "script.h"
+#include "stepper.h"
+
+struct mt_stage_clock;
+
+/* What the prompt has besides its scripts; all borrowed. */
+struct mt_script_prompt {
+	struct mt_script *script;
+	struct mt_stepper *stepper;
+	const struct mt_flow *flow; /* whose counters it shows */
+	const struct mt_ifaces *ifaces;
+	struct mt_stage_clock *clock; /* of this thread, which is in scripts from now on */
+	bool live;
+	bool colours; /* on standard output */
+};
+
+/* The scripts have been started.  0, or -1: it was reported. */
+int mt_script_prompt_begin(struct mt_script_prompt *p);
+/* What struct mt_prompt_calls has; ctx is a struct mt_script_prompt. */
+enum mt_prompt_result mt_script_prompt_line(void *ctx, const char *text);
+char **mt_script_prompt_complete(void *ctx, const char *text, size_t *word);
+
+#endif
