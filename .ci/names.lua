@@ -27,6 +27,11 @@ return {
     for _, name in ipairs(sorted(packet.methods)) do
       print("method " .. name)
     end
+    for _, part in ipairs { "walk", "trial", "numbers", "help" } do
+      for _, name in ipairs(sorted(require("moontap.repl." .. part).commands)) do
+        print("command " .. name)
+      end
+    end
     print_fields("moontap.packet", "p", packet.field_docs)
     print_fields("moontap.dns", "dns", dns.fields.message)
     print_fields("moontap.dns", "record", dns.fields.record)

@@ -3,7 +3,8 @@
 -- with exit status 1 if something public has none.  Started by .ci/docs, in a folder with copies of the modules.
 --
 -- MT_DOCS: folder to write to.  MT_SOURCES: where the modules are.  MT_NAMES: what the program itself knows, a line a
--- name: "global NAME", "method NAME" (of packets), "field MODULE OBJECT NAME TYPE ABSENT UNIT TEXT" (tab separated).
+-- name: "global NAME", "method NAME" (of packets), "command NAME" (of the
+-- prompt), "field MODULE OBJECT NAME TYPE ABSENT UNIT TEXT" (tab separated).
 
 local docs, sources = os.getenv("MT_DOCS"), os.getenv("MT_SOURCES")
 
@@ -38,6 +39,10 @@ local CHAPTERS = {
   { module = "moontap.plot", call = "moontap.plot", title = "Plots" },
   { module = "moontap.json", call = "moontap.json", title = "JSON" },
   { module = "moontap.format", call = "moontap.format", title = "Numbers and times as text" },
+  { module = "moontap.repl.walk", prompt = true, title = "Prompt: packets" },
+  { module = "moontap.repl.trial", prompt = true, title = "Prompt: scripts" },
+  { module = "moontap.repl.numbers", prompt = true, title = "Prompt: numbers" },
+  { module = "moontap.repl.help", prompt = true, title = "Prompt: help and end" },
 }
 
 local problems = {}
@@ -60,7 +65,7 @@ end
 
 -- --- what the program knows ---------------------------------------------------------------
 
-local known = { global = {}, method = {} }
+local known = { global = {}, method = {}, command = {} }
 local fields_of = {} -- by module: a list of { object =, fields = }
 
 local function add_field(module, object, field)
@@ -91,6 +96,9 @@ end
 -- What kind of thing an item of a module is, by the line of code that its comment stands on.
 local function place_of(item, chapter)
   local name = item.name:match("([^.:]*)$")
+  if chapter.prompt then
+    return (item.name:match("^commands") or known.command[item.name]) and "command" or nil, name
+  end
   local code = ""
   for at = item.lineno, item.lineno + 3 do -- the comment's last line, or the code
     local line = chapter.lines[at] or ""
@@ -398,7 +406,7 @@ local function collect(modules)
   for _, module in ipairs(modules) do
     by_name[module.name] = module
   end
-  local documented = { global = {}, method = {} }
+  local documented = { global = {}, method = {}, command = {} }
   for _, chapter in ipairs(CHAPTERS) do
     local module = by_name[chapter.module]
     chapter.items = {}
@@ -406,14 +414,17 @@ local function collect(modules)
       chapter.missing = true
     else
       chapter.summary, chapter.description = module.summary, module.description
-      chapter.lines = lines_of(("%s/%s.lua"):format(sources, chapter.file or chapter.module:match("([^.]*)$")))
+      local file = chapter.file or chapter.module:match("^moontap%.(.*)$")
+      chapter.lines = lines_of(("%s/%s.lua"):format(sources, file))
       for _, item in ipairs(module.items) do
         if not is_hidden(item) then
           local kind, name, object = place_of(item, chapter)
           if kind then
             chapter.items[#chapter.items + 1] = { kind = kind, name = name, item = item, object = object }
           end
-          if kind == "global" then
+          if kind == "command" then
+            documented.command[name] = true
+          elseif kind == "global" then
             documented.global[name:match("^moontap%.(.*)")] = true
           elseif kind == "function" and chapter.call == "moontap" then
             documented.global[name] = true
@@ -435,10 +446,11 @@ local function check(documented)
       documented.global[chapter.call:match("^moontap%.(.*)")] = true
     end
   end
-  for _, kind in ipairs { "global", "method" } do
+  local prefixes = { global = "moontap.", method = "p:", command = "the command " }
+  for kind, prefix in pairs(prefixes) do
     for name in pairs(known[kind]) do
       if not documented[kind][name] then
-        problem("%s%s has no comment", kind == "global" and "moontap." or "p:", name)
+        problem("%s%s has no comment", prefix, name)
       end
     end
   end
@@ -471,7 +483,9 @@ return {
     for _, chapter in ipairs(CHAPTERS) do
       if not chapter.missing then
         add_chapter(chapter)
-        add_meta(chapter)
+        if not chapter.prompt then
+          add_meta(chapter)
+        end
       end
     end
     local classes = {}

@@ -209,7 +209,7 @@ static int check_sources(const struct mt_options *o, const struct place *places,
 {
 	for (unsigned s = 0; n && s < o->n_sources; s++) {
 		const struct mt_source_spec *spec = &o->sources[s];
-		if (spec->kind == MT_SOURCE_INTERFACE)
+		if (spec->kind == MT_SOURCE_INTERFACE || !spec->target) /* NULL: it has been opened long ago */
 			continue;
 		struct place source = place_of("", spec->target, spec->kind == MT_SOURCE_TRACE, STDIN_FILENO);
 		for (unsigned i = 0; i < n; i++)

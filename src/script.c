@@ -55,7 +55,8 @@ static char out_of_memory; /* its address is the key of the registry for the str
 static _Unwind_Reason_Code look_for_trace(struct _Unwind_Context *frame, void *found)
 {
 	Dl_info info;
-	if (!dladdr((void *)_Unwind_GetIP(frame), &info)) /* in no file: LuaJIT has made this code */
+	void *ip = (void *)_Unwind_GetIP(frame); /* NULL: the end of the main thread's stack */
+	if (ip && !dladdr(ip, &info)) /* in no file: LuaJIT has made this code */
 		*(bool *)found = true;
 	return *(bool *)found ? _URC_END_OF_STACK : _URC_NO_REASON;
 }

@@ -171,13 +171,18 @@ function Evaluator:text_of(values)
   return table.concat(parts, separator)
 end
 
-local function message_of(why)
+-- What was raised as text. A place in our own code would mislead; the line of the session says more.
+local function message_of(self, why)
   if is_stop(why) then
     return why.message
-  elseif type(why) ~= "table" then -- memory ran out, past the handler
-    return tostring(why)
   end
-  return why.message
+  local text = type(why) == "table" and why.message or tostring(why) -- memory ran out: past the handler
+  local ours
+  text, ours = text:gsub("^lua/moontap/[%w_/]+%.lua:%d+: ", "")
+  if ours > 0 or not text:find "^[^%s:]+:%d+: " then
+    text = ("line:%d: %s"):format(self.line, text)
+  end
+  return text
 end
 
 -- Call f under the watch.
@@ -216,7 +221,7 @@ function Evaluator:run(text)
     if results[2] == failure.EXIT then
       return { ok = true, text = "", exit = true }
     end
-    return { ok = false, text = message_of(results[2]), interrupted = is_stop(results[2]) and
+    return { ok = false, text = message_of(self, results[2]), interrupted = is_stop(results[2]) and
       results[2].interrupted or nil }
   end
   local values = pack(unpack(results, 2, results.n))
@@ -232,7 +237,7 @@ function Evaluator:call(f, ...)
   local arguments = pack(...)
   local results = self:watched(function() return f(unpack(arguments, 1, arguments.n)) end)
   if not results[1] then
-    return false, message_of(results[2])
+    return false, message_of(self, results[2])
   end
   return unpack(results, 1, results.n)
 end

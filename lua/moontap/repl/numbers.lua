@@ -48,7 +48,7 @@ local function ns_of(text)
   return sign == "-" and -ns or ns
 end
 
---- What was read so far: packets, bytes, times, losses. The fields are those of --json.
+--- What was read so far: packets, bytes, times, losses. The fields are those of the JSON report.
 -- @treturn table
 function commands.stats()
   local totals = report().totals
@@ -64,7 +64,7 @@ function commands.stats()
   return show.text(table.concat(lines, "\n"), totals)
 end
 
---- The sources, each with its packets so far and its losses. The fields are those of --json.
+--- The sources, each with its packets so far and its losses. The fields are those of the JSON report.
 -- @treturn {table,...}
 function commands.sources()
   local sources, lines = report().sources, {}

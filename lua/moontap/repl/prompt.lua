@@ -118,11 +118,7 @@ end
 
 local WORDS = { quit = true, exit = true }
 
---- Run a line, with those before it that it completes.
--- @tparam string text
--- @treturn string `"done"`, `"error"`, `"interrupted"`, `"more"` (the text goes on in the next line), or `"exit"`
--- @treturn string what is to be printed, without a newline at its end
-function M.line(text)
+local function run_line(text)
   if WORDS[text:match "^%s*(%a+)%s*%(?%s*%)?%s*$"] then
     return "exit", ""
   elseif text:find "^%s*$" then
@@ -141,6 +137,18 @@ function M.line(text)
     return "exit", ""
   end
   return result.ok and "done" or result.interrupted and "interrupted" or "error", result.text
+end
+
+--- Run a line, with those before it that it completes.
+-- @tparam string text
+-- @treturn string `"done"`, `"error"`, `"interrupted"`, `"more"` (the text goes on in the next line), or `"exit"`
+-- @treturn string what is to be printed, without a newline at its end
+function M.line(text)
+  local ok, how, answer = eval.pcall(run_line, text)
+  if not ok then -- memory ran out, and it was noticed late
+    return "error", (tostring(how):gsub("^lua/moontap/[%w_/]+%.lua:%d+: ", ""))
+  end
+  return how, answer
 end
 
 --- Names that a text may be meant to end with.

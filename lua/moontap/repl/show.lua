@@ -131,6 +131,25 @@ local function key_text(key, depth, seen)
   return "[" .. inner(key, depth, seen) .. "]"
 end
 
+-- The elements of a list, several in a line.
+local function wrapped(parts, array, width)
+  local rows, row = {}, nil
+  for i, part in ipairs(parts) do
+    if i <= array and row and #row + #part + 2 <= width then
+      row = row .. ", " .. part
+    else
+      rows[#rows + 1] = row
+      row = part
+    end
+    if i >= array then
+      rows[#rows + 1] = row
+      row = nil
+    end
+  end
+  rows[#rows + 1] = row
+  return rows
+end
+
 local function table_text(t, depth, seen)
   if seen[t] then
     return "{ itself }"
@@ -167,6 +186,7 @@ local function table_text(t, depth, seen)
     parts[#parts + 1] = ("… %d more (%d in all)"):format(n - ENTRIES, n)
   end
   if lines or length + 2 * depth > WIDTH then
+    parts = lines and parts or wrapped(parts, array, WIDTH - 2 * depth)
     local indent = ("  "):rep(depth)
     return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. ("  "):rep(depth - 1) .. "}"
   end
@@ -189,7 +209,7 @@ function inner(value, depth, seen)
     end
     return table_text(value, depth, seen)
   end
-  return tostring(value)
+  return kind == "function" and "function" or tostring(value)
 end
 
 --- A value as text: strings as they are, tables with their entries, the first of them if there are many.

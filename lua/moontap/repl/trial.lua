@@ -450,7 +450,7 @@ function commands.state(name)
   return all
 end
 
---- The results of the scripts so far, as --json has them.
+--- The results of the scripts so far, as the JSON report has them.
 -- @tparam[opt] string name of one script; default: all, by name
 -- @treturn table
 function commands.results(name)
@@ -495,7 +495,7 @@ end
 --- Run the scripts compiled over the next packets and say what each hook costs, and what LuaJIT could not compile. A
 -- hook that does not come back can only be ended with the program (Ctrl-C twice).
 -- @tparam[opt=100000] integer n packets
--- @treturn table as `profile` of --json has it: hooks, aborts
+-- @treturn table as `profile` of the JSON report has it: hooks, aborts
 function commands.profile(n)
   if not any_script() then
     fail('profile: no script is loaded: load "top", or hook(function(p) … end)')
