@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "profile.h"
@@ -84,8 +85,10 @@ enum mt_prompt_result mt_script_prompt_line(void *ctx, const char *text)
 	FILE *out = result == MT_PROMPT_FAILED || result == MT_PROMPT_INTERRUPTED ? stderr : stdout;
 	if (answer && len && result != MT_PROMPT_MORE) {
 		fflush(stdout); /* what a script printed comes first */
+		bool red = out == stderr && mt_prompt_colours(STDERR_FILENO);
+		fputs(red ? "\33[31m" : "", out);
 		fwrite(answer, 1, len, out);
-		fputc('\n', out);
+		fputs(red ? "\33[0m\n" : "\n", out);
 	}
 	lua_pop(L, 2);
 	fflush(stdout);

@@ -120,7 +120,11 @@ function M.names(text, context)
   else
     add(context.env)
     add(KEYWORDS)
-    add(_G)
+    local globals = {}
+    for name in pairs(_G) do
+      globals[name] = not context.commands[name] or nil
+    end
+    add(globals)
   end
   table.sort(list)
   local result = {}

@@ -13,6 +13,7 @@ local suggest = require "moontap.suggest"
 
 local M = {}
 local commands = {}
+local WIDTH = 110
 local known_commands = {} -- all of the prompt
 
 --- Learn what there is to be helped with.
@@ -80,7 +81,31 @@ end
 
 local function first_sentence(item)
   local text = plain(item.lines):gsub("\n", " ")
-  return text:match "^(.-[.:;]) " or text
+  return ((text:match "^(.-[.:;]) " or text):gsub("[.:;]$", ""))
+end
+
+-- Words as lines that fit a terminal.
+local function fill(head, words, indent)
+  local lines, line = {}, head
+  for i, word in ipairs(words) do
+    local text = word .. (i < #words and ", " or "")
+    if #line + #text > WIDTH then
+      lines[#lines + 1] = line:gsub(" $", "")
+      line = indent
+    end
+    line = line .. text
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
+-- A line of an overview.
+local function entry(item, width)
+  local text = first_sentence(item)
+  if #text > WIDTH - width - 3 then
+    text = text:sub(1, WIDTH - width - 4):gsub("%s+%S*$", "") .. " …"
+  end
+  return ("  %-" .. width .. "s %s"):format(item.signature, text)
 end
 
 -- --- answers --------------------------------------------------------------------------------------
@@ -97,7 +122,7 @@ local function overview()
     if is_prompt(chapter) then
       lines[#lines + 1] = chapter.title:gsub("^Prompt: (%l)", string.upper) .. ":"
       for _, item in ipairs(chapter.items) do
-        lines[#lines + 1] = ("  %-24s %s"):format(item.signature, first_sentence(item))
+        lines[#lines + 1] = entry(item, 24)
       end
     end
   end
@@ -108,9 +133,9 @@ local function overview()
       titles[#titles + 1] = chapter.title
     end
   end
-  lines[#lines + 1] = "Recipes to load: " .. table.concat(recipes, ", ")
-  lines[#lines + 1] = "More: help(p), help \"find\", help \"topk\", help \"tcp_flags\", and of the library: "
-    .. table.concat(titles, ", ")
+  lines[#lines + 1] = 'More: help(p), help "find", help "topk", help "tcp_flags"'
+  lines[#lines + 1] = fill("Recipes to load: ", recipes, "  ")
+  lines[#lines + 1] = fill("Chapters of the library: ", titles, "  ")
   return table.concat(lines, "\n")
 end
 
@@ -137,7 +162,7 @@ local function packet_help()
   lines[#lines + 1] = "and these methods:"
   for _, item in ipairs(book().items) do
     if item.name:find "^p:" then
-      lines[#lines + 1] = ("  %-24s %s"):format(item.signature, first_sentence(item))
+      lines[#lines + 1] = entry(item, 24)
     end
   end
   return table.concat(lines, "\n")
@@ -156,7 +181,7 @@ end
 local function chapter_text(chapter)
   local lines = { chapter.title, plain(chapter.lines) }
   for _, item in ipairs(chapter.items) do
-    lines[#lines + 1] = ("  %-32s %s"):format(item.signature, first_sentence(item))
+    lines[#lines + 1] = entry(item, 32)
   end
   return table.concat(lines, "\n")
 end

@@ -174,6 +174,7 @@ function M.begin(stepper, options, runtime)
   evaluator = eval.new { env = setmetatable(env, { __index = lookup, __newindex = assign }), budget = BUDGET,
     interrupted = options.interrupted, display = display }
   evaluator.live = options.live
+  show.colours = options.colours
   local handle = ffi.cast("struct mt_stepper *", stepper)
   stream = streams.new(handle, evaluator)
   local context = { stepper = handle, stream = stream, watch = evaluator, runtime = runtime, report = options.report,

@@ -8,6 +8,19 @@ local M = {}
 
 local ENTRIES, DEPTH, LONGEST, WIDTH = 40, 4, 4000, 100
 
+local CODES = { bold = "1", dim = "2", red = "31", green = "32" }
+
+--- Are there colours? Set once.
+M.colours = false
+
+--- A text in a colour, if there are any.
+-- @tparam string text without control characters
+-- @tparam string how bold, dim, red or green
+-- @treturn string
+function M.paint(text, how)
+  return M.colours and ("\27[%sm%s\27[0m"):format(CODES[how], text) or text
+end
+
 -- Texts that commands give: printed as they are, also inside of other values.
 local Text = { __tostring = function(t) return t.text end }
 Text.__index = function(t, key)
@@ -201,7 +214,7 @@ function inner(value, depth, seen)
   elseif kind == "number" then
     return number(value)
   elseif kind == "cdata" then
-    return cut((cdata(value)))
+    return (cdata(value))
   elseif kind == "table" then
     local meta = getmetatable(value)
     if type(meta) == "table" and meta.__tostring then

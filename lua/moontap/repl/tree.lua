@@ -30,10 +30,13 @@ end
 local function add_layer(lines, layer, caplen)
   local missing = layer.offset + layer.len > caplen and
     (", %d not captured"):format(math.min(layer.len, layer.offset + layer.len - caplen)) or ""
-  lines[#lines + 1] = ("%s  (%d bytes, %s%s)"):format(layer.name, layer.len, range(layer), missing)
+  lines[#lines + 1] = show.paint(show.escape(layer.name), "bold") ..
+    ("  (%d bytes, %s%s)"):format(layer.len, range(layer), missing)
   for _, field in ipairs(layer.fields) do
     local place = field.offset and ("%6d"):format(field.offset) or (" "):rep(6)
-    lines[#lines + 1] = ("%s  %-" .. NAME .. "s %s"):format(place, field.name, field.text)
+    local text = show.escape(field.text)
+    lines[#lines + 1] = ("%s  %-" .. NAME .. "s %s"):format(show.paint(place, "dim"), field.name,
+      text:find "%(wrong%)$" and show.paint(text, "red") or text)
   end
 end
 
@@ -41,11 +44,11 @@ end
 -- @param p packet
 -- @treturn string
 function M.text(p)
-  local lines = { head(p) }
+  local lines = { show.escape(head(p)) }
   for _, layer in ipairs(dissect.layers(p)) do
     add_layer(lines, layer, p.caplen)
   end
-  return show.escape(table.concat(lines, "\n"))
+  return table.concat(lines, "\n")
 end
 
 -- Which field each byte belongs to: by offset, { name, first, last }.
@@ -106,7 +109,7 @@ function M.hexdump(p)
     lines[#lines + 1] = ("%04x  %-48s  %s"):format(from, hex, (bytes:gsub("[^ -~]", ".")))
     local names = names_line(of, from, to)
     if names then
-      lines[#lines + 1] = "      " .. names:gsub(" +$", "")
+      lines[#lines + 1] = "      " .. show.paint(show.escape((names:gsub(" +$", ""))), "dim")
     end
   end
   if p.caplen > caplen then

@@ -145,6 +145,11 @@ local function count_of(n, name)
   return math.floor(n)
 end
 
+-- What is said where there is no result, so that `while next() do` ends.
+local function say(text)
+  io.stdout:write(text, "\n")
+end
+
 -- --- commands -------------------------------------------------------------------------------
 
 local lua_next = next
@@ -165,7 +170,10 @@ function commands.next(n, ...)
     if not p then
       stream:restore(at)
       local text = list_text(list, stream:at() == 0 and "the stream has no packets" or "the stream has ended")
-      return show.text(text, stream:at() > 0 and stream:current() or nil)
+      if list.n == 0 then
+        return say(text)
+      end
+      return show.text(text, stream:current())
     end
     last = p
     add_line(list, p)
@@ -187,9 +195,9 @@ function commands.back(n)
     end
     watch:progress()
   end
-  local current = stream:current()
   if why then
-    return show.text(why .. (current and "\n" .. M.line(current) or ""), current)
+    local current = stream:current()
+    return say(why .. (current and "\n" .. M.line(current) or ""))
   end
   return show.text(M.line(p), p)
 end
@@ -215,10 +223,8 @@ function commands.find(what)
     keep_found(p)
     return show.text(M.line(p), p)
   end
-  if stream:restore(at) then
-    return show.text("no packet behind this one matches")
-  end
-  return show.text "no packet matches up to the end of the stream"
+  return say(stream:restore(at) and "no packet behind this one matches" or
+    "no packet matches up to the end of the stream")
 end
 
 --- Go through all packets behind the current one and keep those that match, for `save` and `found`. The position is
@@ -308,7 +314,7 @@ commands["goto"] = function(where)
     return show.text(M.line(p), p)
   end
   if where == 0 and not why then
-    return show.text "before the first packet"
+    return say "before the first packet"
   end
   stream:restore(at)
   fail("%s", why)
