@@ -149,6 +149,7 @@ docs: deps-test
 	@.ci/docs
 	@.ci/fill-examples docs/scripting.md
 	@.ci/recipes
+	@.ci/session
 
 install: $(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1

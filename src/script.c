@@ -56,7 +56,7 @@ static _Unwind_Reason_Code look_for_trace(struct _Unwind_Context *frame, void *f
 {
 	Dl_info info;
 	void *ip = (void *)_Unwind_GetIP(frame); /* NULL: the end of the main thread's stack */
-	if (ip && !dladdr(ip, &info)) /* in no file: LuaJIT has made this code */
+	if (ip && !dladdr(ip, &info))            /* in no file: LuaJIT has made this code */
 		*(bool *)found = true;
 	return *(bool *)found ? _URC_END_OF_STACK : _URC_NO_REASON;
 }

@@ -218,11 +218,20 @@ local function bars(values, name)
   end
   local lines = { ("%s: %s values from %.6g to %.6g, mean %.6g"):format(name, format.count(#values), low, high,
     sum / #values) }
-  for slot = 0, math.floor(high / step) - first do
-    local n = counts[slot] or 0
+  local stop, slot = math.floor(high / step) - first, 0
+  while slot <= stop do
+    local n, behind = counts[slot] or 0, slot
+    while not counts[behind] do
+      behind = behind + 1
+    end
+    if behind - slot > 3 then
+      lines[#lines + 1] = ("%20s"):format("…")
+      slot, n = behind, counts[behind]
+    end
     local from = (first + slot) * step
     local label = step == 1 and ("%.6g"):format(from) or ("%.6g to %.6g"):format(from, from + step)
-    lines[#lines + 1] = ("%20s %10s %s"):format(label, format.count(n), plot.bar(n, most, 40))
+    lines[#lines + 1] = (("%20s %10s %s"):format(label, format.count(n), plot.bar(n, most, 40)):gsub(" +$", ""))
+    slot = slot + 1
   end
   return table.concat(lines, "\n")
 end

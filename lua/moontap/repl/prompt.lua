@@ -81,18 +81,25 @@ local function compiles(text)
   return loadstring("return " .. text) ~= nil
 end
 
--- find(p.dport == 53) as find(function(p) return p.dport == 53 end).
-local function rewrite(text)
-  local name, argument, rest = text:match "^%s*([%a_]+)%s*(%b())(.*)$"
-  if not (name and OF_EACH[name]) or not rest:find "^%s*$" then
-    return text
-  end
+-- (p.dport == 53) as (function(p) return p.dport == 53 end); nil: it is no expression in p.
+local function as_function(argument)
   local inner = argument:sub(2, -2)
   if not inner:find "%f[%w_]p%f[^%w_]" or inner:find "^%s*function%f[^%w_]" or inner:find "^%s*[\"'%[]" then
-    return text
+    return nil
   end
-  local changed = ("%s(function(p) return %s end)%s"):format(name, inner, rest)
-  return compiles(changed) and changed or text
+  local changed = ("(function(p) return %s end)"):format(inner)
+  return compiles(changed) and changed or nil
+end
+
+-- find(p.dport == 53) as find(function(p) return p.dport == 53 end), and histogram(p.ttl) also inside of plot().
+local function rewrite(text)
+  local head, name, argument, rest = text:match "^(%s*([%a_]+)%s*)(%b())(.*)$"
+  if name and OF_EACH[name] and rest:find "^%s*$" then
+    return head .. (as_function(argument) or argument) .. rest
+  end
+  return (text:gsub("(%f[%w_]histogram%s*)(%b())", function(before, of)
+    return before .. (as_function(of) or of)
+  end))
 end
 
 -- A name alone that is a function: what it is.

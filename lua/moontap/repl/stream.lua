@@ -62,7 +62,7 @@ end
 -- Stand on packet i of the batch in hand.
 function Stream:place(i)
   local st = self.state
-  self.i = i
+  self.i, self.placed = i, self.seq
   st.index, st.generation = i, st.generation + 1
   st.clock_ns = self.batch.packets[i].ts_ns
 end
@@ -291,7 +291,7 @@ end
 -- @tparam number number of the packet; 0: before the first
 -- @treturn boolean whether the position is that one
 function Stream:restore(number)
-  if number == self:at() and (number == 0 or self:kept()) then
+  if number == self:at() and (number == 0 or (self.seq == self.placed and self:kept())) then
     if number > 0 then
       self:enter(self.seq)
       self:place(self.i)

@@ -109,7 +109,7 @@ function M.hexdump(p)
     lines[#lines + 1] = ("%04x  %-48s  %s"):format(from, hex, (bytes:gsub("[^ -~]", ".")))
     local names = names_line(of, from, to)
     if names then
-      lines[#lines + 1] = "      " .. show.paint(show.escape((names:gsub(" +$", ""))), "dim")
+      lines[#lines + 1] = "      " .. show.escape((names:gsub(" +$", "")))
     end
   end
   if p.caplen > caplen then

@@ -8,6 +8,7 @@
 
 local ffi = require "ffi"
 local C = require "moontap.abi"
+local eval = require "moontap.repl.eval"
 local format = require "moontap.format"
 local loader = require "moontap.loader"
 local show = require "moontap.repl.show"
@@ -201,7 +202,11 @@ local function run_range(counts, from, to)
   stream:remember()
   st.from, st.to = from, to
   st.index = from
-  local good = runtime.run_range()
+  local ok, good = eval.pcall(runtime.run_range)
+  if not ok then -- it was stopped, in the hook of the packet that it has come to
+    stream:place(math.max(st.index, from))
+    error(good, 0)
+  end
   local stopped = st.action == C.MT_ACTION_STOP
   local stop = good and not stopped and to or stopped and math.max(st.index, from + 1) or st.index + 1
   tally(counts, stream.batch, from, good and stop or stop - 1)

@@ -297,7 +297,7 @@ commands["goto"] = function(where)
   local p, why
   if type(where) == "number" and where >= 0 then
     p, why = moving(stream.to_number, stream, math.floor(where))
-  elseif type(where) == "string" and tonumber(where) then
+  elseif type(where) == "string" and where:find "^%d+$" then
     p, why = moving(stream.to_number, stream, math.floor(tonumber(where)))
   elseif type(where) == "string" then
     p, why = moving(function()
