@@ -321,6 +321,7 @@ function M.new(names)
   -- @tparam integer n how many
   -- @tparam string order "packets" or "bytes"
   -- @treturn table top = array of { FIELD = shown value, …, packets = , bytes = }, entries = number of all,
+  --   untold = packets of values beyond M.MAX_ENTRIES,
   --   packets and bytes = sums of all, others = { entries = , packets = , bytes = } of what is not in top
   function group.top(n, order)
     local list, place = list_of(), {}
@@ -337,7 +338,8 @@ function M.new(names)
         others.packets, others.bytes = others.packets + packets[entry], others.bytes + bytes[entry]
       end
     end
-    return { top = list, entries = entries, packets = all.packets, bytes = all.bytes, others = others }
+    return { top = list, entries = entries, packets = all.packets, bytes = all.bytes, others = others,
+      untold = packets[0] }
   end
 
   return group
