@@ -23,7 +23,7 @@ local UNITS = { [""] = 1, s = 1, m = 60, h = 3600, d = 86400 }
 
 local args, fields, counted, add, every, every_ns, quiet
 local interval -- in hand
-local rows, forgotten, any = {}, 0, false
+local intervals, forgotten, any = {}, 0, false
 
 local function seconds_of(text)
   local number, unit = text:match "^([%d.]+)([smhd]?)$"
@@ -65,9 +65,9 @@ local function end_interval()
   local result = counted.top(args.n, args.sort)
   result.time = interval * every
   if quiet then
-    rows[#rows + 1] = result
-    if #rows > MOST then
-      table.remove(rows, 1)
+    intervals[#intervals + 1] = result
+    if #intervals > MOST then
+      table.remove(intervals, 1)
       forgotten = forgotten + 1
     end
   else
@@ -131,6 +131,6 @@ return {
   end,
   results = function()
     if not every_ns then return counted.top(args.n, args.sort) end
-    return { interval = every, intervals = moontap.list(rows), forgotten = forgotten }
+    return { interval = every, intervals = moontap.list(intervals), forgotten = forgotten }
   end,
 }
