@@ -3,7 +3,9 @@
 --
 --    local files = moontap.split { name = "clients", dir = "clients", files = 1000 }
 --
---    return { on_packet = function(p) return files:to(p, p.is_ip and tostring(p.src) or "none") end }
+--    return {
+--      on_packet = function(p) return files:to(p, p.is_ip and tostring(p.src) or "none") end,
+--    }
 --
 -- A file is made when its key comes for the first time. Its name is the key as text: `/` and blanks are `_`, bytes
 -- other than letters, digits and `._-:,[]` are `%XX`, and so is a `.` or `-` that it begins with. A key of more than 180
