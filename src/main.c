@@ -147,7 +147,7 @@ static int settle_output(struct program *p, struct mt_output_config *c)
 		c->refuse_finer = c->microseconds && !sure;
 	}
 	/* each file of a split output may have another */
-	c->linktype = links.n == 1 || (links.n && !c->split_files) ? links.linktype[0] : 0xffff;
+	c->linktype = links.n && !c->split_files ? links.linktype[0] : 0xffff;
 	c->segment.live = p->options.any_live;
 	c->segment.run_id = p->run_id;
 	return 0;

@@ -8,7 +8,8 @@
 --    }
 --
 -- A file is made when its key comes for the first time. Its name is the key as text: `/` and blanks are `_`, bytes
--- other than letters, digits and `._-:,[]` are `%XX`, and so is a `.` or `-` that it begins with. A key of more than 180
+-- other than letters, digits and `._-:,[]` are `%XX`, and so is a `.` or `-` that it begins with. A key of more
+-- than 180
 -- characters is cut, with a hash behind it. A name that is taken gets `-1`, `-2`…, so nothing is overwritten; the
 -- manifest of the folder has the key of each file. Keys beyond `files` share the file `others`.
 --
