@@ -55,7 +55,8 @@ describe("recipe", function()
       end
       assert.is_true(#real > 50)
       for _, file in ipairs(real) do
-        local r = t.sh(("moontap --json -l %s '%s'"):format(name, file))
+        local options = name == "split" and ",format=pcapng" or "" -- pcap takes no times after 2106, nor two link types
+        local r = t.sh(("moontap --json -l %s%s '%s'"):format(name, options, file))
         t.run("rm -rf split")
         assert.is_true(r.code <= 2, file .. ": " .. r.err) -- 1: no file of ours, 4: the script failed
       end
