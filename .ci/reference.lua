@@ -35,6 +35,7 @@ local CHAPTERS = {
   { module = "moontap.sketch_key", title = "Keys of sketches" },
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
+  { module = "moontap.split", title = "Outputs with a file for each key" },
   { module = "moontap.segment", title = "Runs, segments, blocks and batches" },
   { module = "moontap.plot", call = "moontap.plot", title = "Plots" },
   { module = "moontap.json", call = "moontap.json", title = "JSON" },

@@ -915,6 +915,36 @@ function moontap.load(saved) end
 function moontap.output(t) end
 
 ---
+---@class moontap.Split
+local moontap_Split = {}
+
+---Send a packet to the file of a number that `part` gave.
+---@param p moontap.Packet
+---@param number integer 0: others
+---@return string # what the hook has to return
+function moontap_Split:send(p, number) end
+
+---A new file.
+---@param key string its text
+---@return integer # a number for `send`; 0 if there are as many files as there may be
+function moontap_Split:part(key) end
+
+---Send a packet to the file of a key.
+---@param p moontap.Packet
+---@param key string|number|boolean
+---@return string # what the hook has to return
+function moontap_Split:to(p, key) end
+
+---What there is, in the order in which the keys came, the others first if there are any.
+---@return table # key, file, packets, bytes (on the wire); others is true for the file of the others
+function moontap_Split:files() end
+
+---Declare a split output: at the top of a script, or in its `outputs`.
+---@param t table - name: for messages and counts  - dir: the folder of the files  - files: the most of them (1000)  - only: true if all packets go there: -o and -B are refused then, as they would get none  - format, compress, level, snaplen: as in moontap.output
+---@return table # with the methods of this page
+function moontap.split(t) end
+
+---
 ---@class moontap.Block
 local moontap_Block = {}
 

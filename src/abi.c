@@ -64,6 +64,7 @@ static const struct mt_abi_entry table[] = {
         FIELD(mt_batch, decode),
         FIELD(mt_batch, inner),
         FIELD(mt_batch, tunnel_id),
+        FIELD(mt_batch, part),
         SIZE(mt_segment_view),
         FIELD(mt_segment_view, seq),
         FIELD(mt_segment_view, n),

@@ -143,6 +143,8 @@ struct mt_batch {
 	/* Where decode[].inner is known: the innermost packet, and the number of the outermost tunnel. */
 	struct mt_decoded inner[MT_BATCH_PACKETS];
 	uint32_t tunnel_id[MT_BATCH_PACKETS];
+	/* Of packets whose verdict is a split output (split.h): number of the key; 0: the others. */
+	uint32_t part[MT_BATCH_PACKETS];
 };
 
 /* What a script may know of a segment (rotate, on_segment_open). */
@@ -960,6 +962,20 @@ MT_EXPORT void mt_cryptopan_free(struct mt_cryptopan *c);
 MT_EXPORT void mt_cryptopan_map(struct mt_cryptopan *c, struct mt_address *address);
 /* A key of exactly len bytes from a file that nobody else may read.  0, or -1 and a sentence in why[size]. */
 MT_EXPORT int32_t mt_key_file_read(const char *path, char *key, uint32_t len, char *why, uint32_t size);
+
+/* --- outputs that are split by a key (split.h) ------------------------------------------------ */
+
+/* What went to one file of a split output. */
+struct mt_split_view {
+	const char *key, *file; /* valid until the next call; file: NULL before there is one */
+	uint64_t packets, captured_bytes, wire_bytes;
+};
+/* The number of a key that is new, from 1; the same key twice makes two files.  0: there are as many files as
+ * there may be; -1: out of memory, or the output is not split.  verdict: of the output. */
+MT_EXPORT int32_t mt_split_add(struct mt_hook_state *st, uint32_t verdict, const char *key, size_t len);
+/* 1; 0: there is no such number.  Number 0 are the others. */
+MT_EXPORT int32_t mt_split_look(struct mt_hook_state *st, uint32_t verdict, uint32_t number,
+                                struct mt_split_view *view);
 
 /* --- flight recorder (recorder.h) ------------------------------------------------------------- */
 

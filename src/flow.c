@@ -33,6 +33,7 @@ struct mt_flow {
 
 	struct mt_output *outputs[MAX_OUTPUTS]; /* by verdict; [0] may be NULL */
 	unsigned n_outputs;                     /* highest verdict in use + 1 */
+	bool splits;                            /* one of them is split by a key */
 	struct mt_output_hooks hooks;
 	struct mt_run_counters counters;
 
@@ -165,6 +166,7 @@ int mt_flow_add_named(struct mt_flow *f, struct mt_output *o)
 	if (f->n_outputs >= MAX_OUTPUTS)
 		return -1;
 	f->outputs[f->n_outputs] = o;
+	f->splits = f->splits || mt_output_split(o);
 	return mt_counts_watch(f->counts, (uint8_t)f->n_outputs++);
 }
 
@@ -345,6 +347,9 @@ static int write_packets(struct mt_flow *f, unsigned v, uint32_t upto, struct mt
 	struct mt_packet *packets = f->batch->packets + f->next;
 	if (v == MT_VERDICT_DEFAULT && f->recorder)
 		return mt_recorder_write(f->recorder, f->outputs[v], packets, upto - f->next, err);
+	if (mt_output_split(f->outputs[v]))
+		return mt_output_write_parts(f->outputs[v], packets, f->batch->part + f->next, upto - f->next,
+		                             (uint8_t)v, err);
 	return mt_output_write(f->outputs[v], packets, upto - f->next, (uint8_t)v, err);
 }
 
@@ -505,6 +510,10 @@ static int pass_around(struct mt_flow *f, uint32_t from, uint32_t to)
 	b->edits = NULL; /* they are the hook's; what was read is in f->pristine */
 	IGNORE_READS_BEGIN();
 	memcpy(b->packets, out->packets, finished * sizeof *b->packets);
+	if (f->splits) {
+		memset(b->part, 0, sizeof b->part);
+		memcpy(b->part, out->part, finished * sizeof *b->part);
+	}
 	memcpy(b->packets + finished, f->pristine + finished, (to - finished) * sizeof *b->packets);
 	memcpy(b->packets + to, out->packets + to, (out->n - to) * sizeof *b->packets);
 	f->stuck = out;
@@ -669,6 +678,13 @@ static uint32_t limit(struct mt_flow *f, uint32_t from)
 	return i;
 }
 
+/* What a hook does not give a key goes to the others. */
+static void reset_parts(struct mt_flow *f)
+{
+	if (f->splits)
+		memset(f->batch->part, 0, sizeof f->batch->part);
+}
+
 /* The first packet sets the origin of p.t and --duration. */
 static void note_first(struct mt_flow *f)
 {
@@ -723,6 +739,7 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 {
 	f->batch = batch;
 	f->next = 0;
+	reset_parts(f);
 	if (f->first_ns == INT64_MIN)
 		note_first(f);
 	if (f->options->any_live)

@@ -139,14 +139,15 @@ static int settle_output(struct program *p, struct mt_output_config *c)
 	struct mt_link_summary links = mt_run_links(p->run);
 	if (c->format == MT_FORMAT_AUTO)
 		c->format = links.n > 1 || p->options.live_interfaces > 1 ? MT_FORMAT_PCAPNG : MT_FORMAT_PCAP;
-	if (c->format == MT_FORMAT_PCAP && links.n > 1)
+	if (c->format == MT_FORMAT_PCAP && links.n > 1 && !c->split_files)
 		return refuse_mixed(c, &links);
 	if (!p->options.as_mtracecap) {
 		bool sure;
 		c->microseconds = mt_run_microseconds(p->run, &sure);
 		c->refuse_finer = c->microseconds && !sure;
 	}
-	c->linktype = links.n ? links.linktype[0] : 0xffff;
+	/* each file of a split output may have another */
+	c->linktype = links.n && !c->split_files ? links.linktype[0] : 0xffff;
 	c->segment.live = p->options.any_live;
 	c->segment.run_id = p->run_id;
 	return 0;

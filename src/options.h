@@ -107,7 +107,7 @@ void mt_options_clear(struct mt_options *options);
  * options without dashes and their values, ended by NULL, as if given for this output.
  * Everything is copied.  The place in options->named, or -1 with err. */
 int mt_options_declare_output(struct mt_options *options, const char *name, const char *path, bool segmented,
-                              const char *const *pairs, struct mt_err *err);
+                              uint32_t split_files, const char *const *pairs, struct mt_err *err);
 /* Forget the named outputs behind the first n. */
 void mt_options_forget_outputs(struct mt_options *options, unsigned n);
 /* Do packets go to standard output? */

@@ -300,7 +300,7 @@ static int set_pairs(struct mt_parse *p, struct mt_options *owner, const char *c
 }
 
 int mt_options_declare_output(struct mt_options *o, const char *name, const char *path, bool segmented,
-                              const char *const *pairs, struct mt_err *err)
+                              uint32_t split_files, const char *const *pairs, struct mt_err *err)
 {
 	struct mt_options scratch = *o;
 	struct mt_parse p = {.options = &scratch}, whole = {.options = o, .spelt = name};
@@ -314,6 +314,10 @@ int mt_options_declare_output(struct mt_options *o, const char *name, const char
 	if (set_pairs(&p, o, pairs, err))
 		return -1;
 	c->name = named->name;
+	c->split_files = split_files;
+	if (split_files && c->on_full == MT_FULL_DROP_OLDEST)
+		return mt_err_set(
+		        err, "--on-full drop-oldest deletes segments; the files of a split output are none");
 	c->segmented = c->segment.manifest = segmented;
 	c->snaplen = o->output.snaplen;
 	if (c->write_snaplen && c->write_snaplen < c->snaplen)

@@ -27,6 +27,7 @@
 #include "profile.h"
 #include "segment.h"
 #include "sink_trace.h"
+#include "split.h"
 #include "units.h"
 
 enum {
@@ -46,6 +47,7 @@ struct mt_output {
 	struct mt_run_counters *counters;
 	struct mt_segments *segments; /* NULL without -B */
 	struct mt_trace_sink *trace;  /* NULL unless the format is MT_FORMAT_TRACE */
+	struct mt_split *split;       /* NULL unless it is split by a key */
 	struct mt_segment_view view;  /* of the open segment or file; zeros if none */
 	struct mt_segment_view total; /* of those that were closed */
 	bool open;                    /* a segment or file takes packets */
@@ -460,6 +462,21 @@ int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, 
 	return rc;
 }
 
+int mt_output_write_parts(struct mt_output *o, struct mt_packet *packets, const uint32_t *parts, uint32_t n,
+                          uint8_t verdict, struct mt_err *err)
+{
+	if (o->dead)
+		return mt_err_set(err, "%s: nothing more is written after its failure", o->config->path);
+	int rc = mt_split_write(o->split, packets, parts, n, verdict, err);
+	o->dead = rc != 0;
+	return rc;
+}
+
+struct mt_split *mt_output_split(const struct mt_output *o)
+{
+	return o->split;
+}
+
 /* What the encoder would stop for at this packet. */
 static enum mt_encode_stop stop_at(const struct mt_output *o, const struct mt_packet *p)
 {
@@ -476,7 +493,7 @@ bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *p, 
 {
 	bool segments = o->segments && o->hooks && (o->hooks->segment_open || o->hooks->segment_close);
 	bool blocks = o->hooks && o->hooks->block;
-	if (o->dead || o->trace || (!segments && !blocks))
+	if (o->dead || o->trace || o->split || (!segments && !blocks))
 		return false;
 	if (at_boundary(o, p->ts_ns))
 		return true;
@@ -553,6 +570,11 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 {
 	if (o->dead || o->trace)
 		return 0;
+	if (o->split) {
+		int rc = mt_split_tick(o->split, now_ms, err);
+		o->dead = rc != 0;
+		return rc;
+	}
 	if (mt_sink_tick(o->sink, now_ms, err)) {
 		if (give_up(o, err))
 			return -1;
@@ -648,8 +670,13 @@ struct mt_output *mt_output_open(const struct mt_output_config *config, const st
 		rc = o->trace ? 0 : -1;
 	} else {
 		rc = mt_encoder_open(&o->encoder, config, ifaces, &o->view, err);
-		if (!rc)
+		if (!rc && config->split_files) {
+			o->space = (struct mt_space){.rule = config->on_full, .interrupted = &o->interrupted};
+			o->split = mt_split_new(config, &o->encoder, hooks, &o->space, err);
+			rc = o->split ? 0 : -1;
+		} else if (!rc) {
 			rc = open_bytes(o, counters, err);
+		}
 	}
 	if (!rc)
 		return o;
@@ -698,7 +725,9 @@ int mt_output_close(struct mt_output *o, struct mt_err *err)
 	if (o->closed)
 		return 0;
 	o->closed = true;
-	if (!o->dead && !o->trace)
+	if (o->split)
+		rc = mt_split_close(o->split, err);
+	else if (!o->dead && !o->trace)
 		rc = o->segments ? close_segments(o, err) : close_file(o, err);
 	if (o->trace)
 		mt_trace_sink_close(o->trace);
@@ -719,6 +748,7 @@ void mt_output_free(struct mt_output *o)
 	if (!o->closed && o->created)
 		unlink(o->config->path);
 	mt_segments_free(o->segments);
+	mt_split_free(o->split);
 	mt_sink_free(o->sink);
 	mt_trace_sink_close(o->trace);
 	mt_encoder_close(&o->encoder);
@@ -751,7 +781,7 @@ static uint64_t refused(const struct mt_output *o)
 
 uint64_t mt_output_written(const struct mt_output *o)
 {
-	return o->total.packets + o->view.packets;
+	return o->split ? mt_split_total(o->split).packets : o->total.packets + o->view.packets;
 }
 
 void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *batch, uint32_t from, uint32_t to,
@@ -784,7 +814,8 @@ void mt_output_check_edits(const struct mt_output *o, const struct mt_batch *bat
 
 bool mt_output_failed(const struct mt_output *o)
 {
-	return o->failed || refused(o) || (o->segments && mt_segments_troubled(o->segments));
+	return o->failed || refused(o) || (o->split && mt_split_troubled(o->split)) ||
+	       (o->segments && mt_segments_troubled(o->segments));
 }
 
 const struct mt_space *mt_output_space(const struct mt_output *o)
@@ -802,6 +833,8 @@ json_t *mt_output_json(const struct mt_output *o)
 {
 	struct mt_segment_view sum = o->total;
 	add_view(&sum, &o->view);
+	if (o->split)
+		sum = mt_split_total(o->split);
 	bool any = sum.packets > 0;
 	json_int_t dropped = (json_int_t)refused(o), kept = (json_int_t)sum.packets;
 	json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "path",
@@ -819,6 +852,8 @@ json_t *mt_output_json(const struct mt_output *o)
 		json_object_set_new(j, "name", mt_json_text(o->config->name));
 	if (o->segments)
 		json_object_set_new(j, "segments", json_integer((json_int_t)mt_segments_closed(o->segments)));
+	if (o->split)
+		json_object_set_new(j, "segments", json_integer((json_int_t)mt_split_closed(o->split)));
 	if (o->config->on_full != MT_FULL_STOP) {
 		json_object_set_new(j, "deleted_segments",
 		                    json_integer((json_int_t)atomic_load(&o->space.deleted)));
@@ -829,5 +864,5 @@ json_t *mt_output_json(const struct mt_output *o)
 
 json_t *mt_output_segments_json(const struct mt_output *o)
 {
-	return o->segments ? mt_segments_json(o->segments) : json_array();
+	return o->split ? mt_split_json(o->split) : o->segments ? mt_segments_json(o->segments) : json_array();
 }

@@ -53,6 +53,7 @@ struct mt_output_config {
 	const char *name;        /* of --out; "" for the default output */
 	const char *path;        /* file, "-", URI, or the folder of segments */
 	bool segmented;          /* -B */
+	uint32_t split_files;    /* the most files of a split output (split.h), the others' aside; 0: no such */
 	enum mt_format format;   /* not MT_FORMAT_AUTO */
 	bool microseconds;       /* pcap: write microsecond stamps */
 	bool refuse_finer;       /* … and no packet whose time would lose digits by that */
@@ -97,6 +98,7 @@ struct mt_run_counters {
 };
 
 struct mt_output;
+struct mt_split;
 
 /* Open.  Errors here are refusals at start (status 1): the file exists, the folder is not
  * writable, an unknown format.  config, its strings, ifaces, hooks and counters are borrowed
@@ -109,6 +111,11 @@ struct mt_output *mt_output_open(const struct mt_output_config *config, const st
  * reported once.  0, or -1: the output failed, err says how; it takes nothing more. */
 int mt_output_write(struct mt_output *o, struct mt_packet *packets, uint32_t n, uint8_t verdict,
                     struct mt_err *err);
+/* The same for a split output: parts[i] is the number of the key of packets[i]. */
+int mt_output_write_parts(struct mt_output *o, struct mt_packet *packets, const uint32_t *parts, uint32_t n,
+                          uint8_t verdict, struct mt_err *err);
+/* Its files; NULL: it is not split. */
+struct mt_split *mt_output_split(const struct mt_output *o);
 /* Would mt_output_write call a hook (rotation, full block with a block hook) before or while
  * it takes this packet?  takes: it is one that the output takes, and not only passes. */
 bool mt_output_needs_hook(const struct mt_output *o, const struct mt_packet *packet, bool takes);

@@ -41,6 +41,8 @@ static char *part_path(const char *base, const char *name)
 	return asprintf(&path, "%s/%.*s.%s.part", base, (int)(file - name), name, file) < 0 ? NULL : path;
 }
 
+static bool folder_is_locked(const char *base, const char *rel);
+
 static int make_folder(const char *path, struct mt_err *err)
 {
 	struct stat st;
@@ -172,6 +174,8 @@ int mt_part_adopt(struct mt_part *part, const char *base, const char *rel, struc
 	struct stat mine, there;
 	if (start(part, base, NULL, "", err))
 		return -1;
+	if (folder_is_locked(base, rel))
+		return 0;
 	if (asprintf(&name, "%.*s%.*s", (int)(file - rel), rel, (int)strlen(file) - 6, file + 1) < 0)
 		return mt_err_set(err, "%s/%s: out of memory", base, rel);
 	part->name = name;
@@ -297,8 +301,58 @@ void mt_part_each(const char *base, void (*fn)(void *ctx, const char *rel), void
 	visit(base, "", 0, fn, ctx);
 }
 
+#define FOLDER_LOCK ".split.lock"
+
+int mt_part_lock_folder(const char *folder)
+{
+	struct stat mine, there;
+	char *path = join(folder, FOLDER_LOCK, "");
+	int fd = -1;
+	if (!path)
+		return -1;
+	for (unsigned tries = 0; fd < 0 && tries < 1000; tries++) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+		if (fd < 0)
+			break;
+		/* A file system without locks does without. */
+		flock(fd, LOCK_SH);
+		if (!fstat(fd, &mine) && !stat(path, &there) && mine.st_ino == there.st_ino)
+			break;
+		close(fd); /* the last one before us has just deleted it */
+		fd = -1;
+	}
+	free(path);
+	return fd;
+}
+
+void mt_part_unlock_folder(const char *folder, int fd)
+{
+	char *path = fd >= 0 ? join(folder, FOLDER_LOCK, "") : NULL;
+	if (path && !flock(fd, LOCK_EX | LOCK_NB))
+		unlink(path);
+	free(path);
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool folder_is_locked(const char *base, const char *rel)
+{
+	const char *slash = strrchr(rel, '/');
+	char *path;
+	if (asprintf(&path, "%s/%.*s%s", base, slash ? (int)(slash - rel) + 1 : 0, rel, FOLDER_LOCK) < 0)
+		return false;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return locked;
+}
+
 bool mt_part_is_locked(const char *base, const char *rel)
 {
+	if (folder_is_locked(base, rel))
+		return true;
 	char *path = join(base, rel, "");
 	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;

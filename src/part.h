@@ -36,6 +36,12 @@ void mt_part_clear(struct mt_part *part);
 /* The file of the part->name, with base; new string. */
 char *mt_part_final_path(const struct mt_part *part);
 
+/* A lock that says: a run writes parts into this folder that it has not locked one by one.  Several may have
+ * it. A descriptor, or -1 with errno. */
+int mt_part_lock_folder(const char *folder);
+/* The last one deletes its file.  fd -1 is fine. */
+void mt_part_unlock_folder(const char *folder, int fd);
+
 /* mkdir -p.  0 or -1. */
 int mt_make_folders(const char *path, struct mt_err *err);
 /* Call fn for every part below base, sub-folders too; rel is its path below base. */

@@ -359,13 +359,23 @@ static int declare_output(lua_State *L)
 	const char *pairs[MAX_PAIRS + 1] = {NULL};
 	struct mt_err err;
 	size_t n = lua_objlen(L, 4);
+	lua_settop(L, 6);
 	for (size_t i = 0; i < n && i < MAX_PAIRS; i++) {
 		lua_rawgeti(L, 4, (int)i + 1);
 		pairs[i] = luaL_checkstring(L, -1); /* stays on the stack */
 	}
 	luaL_checkstack(L, 4, "too many options");
-	int place = mt_options_declare_output(s->declared, luaL_checkstring(L, 1), luaL_checkstring(L, 2),
-	                                      lua_toboolean(L, 3), pairs, &err);
+	if (lua_toboolean(L, 6) && s->declared->has_output) {
+		lua_pushnil(L);
+		lua_pushliteral(
+		        L,
+		        "all packets go to files of their keys, which are not rotated; -o and -B with -G, -S "
+		        "or -P would get none");
+		return 2;
+	}
+	int place =
+	        mt_options_declare_output(s->declared, luaL_checkstring(L, 1), luaL_checkstring(L, 2),
+	                                  lua_toboolean(L, 3), (uint32_t)luaL_optnumber(L, 5, 0), pairs, &err);
 	if (place < 0) {
 		lua_pushnil(L);
 		lua_pushstring(L, err.text);

@@ -261,7 +261,7 @@ int mt_stepper_save(struct mt_stepper *s, const char *path, struct mt_packet *pa
 	snprintf(name, sizeof name, "saved-%u", ++s->saved);
 	for (uint32_t i = 0; i < n; i++)
 		packets[i].verdict = MT_VERDICT_DEFAULT;
-	int place = mt_options_declare_output(s->options, name, path, false, no_pairs, &err);
+	int place = mt_options_declare_output(s->options, name, path, false, 0, no_pairs, &err);
 	int rc = place < 0 ? -1 : write_all(s, &s->options->named[place].output, packets, n, &err);
 	mt_options_forget_outputs(s->options, before);
 	if (rc)

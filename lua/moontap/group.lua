@@ -8,6 +8,7 @@
 
 local address = require "moontap.address"
 local format = require "moontap.format"
+local moontap = { table = function(t) return require("moontap.table").new(t) end }
 local list_of = require("moontap.list").new
 local suggest = require "moontap.suggest"
 
@@ -65,6 +66,23 @@ local function show_prefix(name)
   end
 end
 
+-- Names that were asked for or sent, in lower case.
+local function dns_name(p)
+  local d = p:dns()
+  return d and d.name_lower or ""
+end
+
+local function tls_name(p)
+  local h = p:tls()
+  return h and h.is_client_hello and h.sni or ""
+end
+
+local function text_or_none(text)
+  return text == "" and "-" or text
+end
+
+SHOW.dns, SHOW.tls = text_or_none, text_or_none
+
 local function prefix_reader(name)
   local field, bits, bits6 = parse_prefix(name)
   local key_field, cut = field .. "_key", {} -- addresses come again: their prefixes are remembered
@@ -109,6 +127,10 @@ local function reader(name)
     return nil
   elseif parse_prefix(name) then
     return prefix_reader(name)
+  elseif name == "dns" then
+    return dns_name
+  elseif name == "tls" then
+    return tls_name
   elseif name == "flow" then -- the hash, widened by ports and protocol: a million flows stay apart
     return function(p)
       return p.flow_hash * 2097152 + (p.sport + p.dport) * 16 + p.proto % 16
@@ -161,6 +183,77 @@ local function find_keys(t, names, depth, keys, place)
         place[below][name] = place[below][name] or SHOW[name](keys[i])
       end
     end
+  end
+end
+
+-- Flows by number, exactly; 0 without IP, -1 beyond the most.
+local function flow_reader(most)
+  local flows, last = moontap.table { key = "flow", value = { number = "u32" }, limit = most + 1 }, 0
+  return function(p)
+    if not p.is_ip then
+      return 0
+    end
+    local f = flows:find(p)
+    if f then
+      return f.number
+    elseif last >= most then
+      return -1
+    end
+    last = last + 1
+    flows[p].number = last
+    return last
+  end
+end
+
+local function value_text(name, value, p)
+  return name == "flow" and flow_text(p) or tostring(SHOW[name](value))
+end
+
+--- Numbers for combinations of fields.
+-- @tparam {string,...} names fields, as M.parse gives them
+-- @tparam integer most combinations
+-- @tparam function new is called with the text of each new one and gives its number
+-- @treturn function of a packet: the number, 0 beyond the most
+function M.numbers(names, most, new)
+  local root, n, readers = {}, 0, {}
+  for i, name in ipairs(names) do
+    readers[i] = name == "flow" and flow_reader(most) or reader(name)
+  end
+  local read1, read2, read3, read4 = readers[1], readers[2], readers[3], readers[4]
+
+  local function add(p, v1, v2, v3, v4)
+    if n >= most or v1 == -1 or v2 == -1 or v3 == -1 or v4 == -1 then
+      return 0
+    end
+    n = n + 1
+    local values, texts, t = { v1, v2, v3, v4 }, {}, root
+    for i, name in ipairs(names) do
+      local text = value_text(name, values[i], p)
+      texts[i] = text == "-" and "none" or text
+    end
+    for i = 1, #names - 1 do
+      t[values[i]] = t[values[i]] or {}
+      t = t[values[i]]
+    end
+    local number = new(table.concat(texts, "_"))
+    t[values[#names]] = number
+    return number
+  end
+
+  if #names == 1 then
+    return function(p)
+      local v1 = read1(p)
+      return root[v1] or add(p, v1)
+    end
+  end
+  return function(p)
+    local v1, v2 = read1(p), read2(p)
+    local v3, v4 = read3 and read3(p), read4 and read4(p)
+    local t = root[v1]
+    t = t and t[v2]
+    if t and read3 then t = t[v3] end
+    if t and read4 then t = t[v4] end
+    return t or add(p, v1, v2, v3, v4)
   end
 end
 
@@ -228,6 +321,7 @@ function M.new(names)
   -- @tparam integer n how many
   -- @tparam string order "packets" or "bytes"
   -- @treturn table top = array of { FIELD = shown value, …, packets = , bytes = }, entries = number of all,
+  --   untold = packets of values beyond M.MAX_ENTRIES,
   --   packets and bytes = sums of all, others = { entries = , packets = , bytes = } of what is not in top
   function group.top(n, order)
     local list, place = list_of(), {}
@@ -244,7 +338,8 @@ function M.new(names)
         others.packets, others.bytes = others.packets + packets[entry], others.bytes + bytes[entry]
       end
     end
-    return { top = list, entries = entries, packets = all.packets, bytes = all.bytes, others = others }
+    return { top = list, entries = entries, packets = all.packets, bytes = all.bytes, others = others,
+      untold = packets[0] }
   end
 
   return group

@@ -23,6 +23,7 @@ local KEYS = {
   keep = { string = true, ["function"] = true },
   interval = { number = true, ["function"] = true },
   on_error = { string = true },
+  outputs = { ["function"] = true }, -- declares outputs by the arguments
   results = { ["function"] = true },
 }
 
@@ -274,6 +275,7 @@ function M.load(word, recipes)
   if interval and not (interval >= 1e-6 and interval <= 1e9) then
     fail("script %s: interval must be between 0.000001 and 1000000000 seconds, found %s", name, tostring(interval))
   end
+  resolve(name, script, "outputs", values, "nil")
   local hooks = {}
   for key in pairs(HOOKS) do
     hooks[key] = script[key]
@@ -312,6 +314,16 @@ local EXPRESSION = {
 -- @treturn table script
 -- @raise a table with `message`
 function M.expression(expression)
+  return { name = "-e", label = "-e", expression = true, args = {},
+    hooks = { on_packet = M.function_of(expression, "-e '%s': %s") } }
+end
+
+--- A function of a packet from the text of an expression.
+-- @tparam string expression
+-- @tparam string complaint message for what does not parse, of the text and why
+-- @treturn function
+-- @raise a table with `message`
+function M.function_of(expression, complaint)
   local head = "local p = ...; return ("
   local chunk = loadstring(head .. expression .. ")", "=-e")
   local why
@@ -319,10 +331,9 @@ function M.expression(expression)
     chunk, why = loadstring(head .. expression .. "\n)", "=-e")
   end
   if not chunk then
-    fail("-e '%s': %s", expression, (why:gsub("^%-e:%d+: ", "")))
+    fail(complaint, expression, (why:gsub("^%-e:%d+: ", "")))
   end
-  setfenv(chunk, setmetatable({}, EXPRESSION))
-  return { name = "-e", label = "-e", expression = true, args = {}, hooks = { on_packet = chunk } }
+  return setfenv(chunk, setmetatable({}, EXPRESSION))
 end
 
 --- The part of a traceback that belongs to the user's script.

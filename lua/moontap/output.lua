@@ -132,6 +132,30 @@ function M.new(t)
   return t.name
 end
 
+--- Declare an output that is split, for moontap.split.
+-- @tparam table t name, dir, files, and format, compress, level, snaplen as above
+-- @treturn integer the place of its verdict
+-- @raise
+-- @local
+function M.declare_split(t)
+  if not declare then
+    misuse.raise("moontap.split: %s: outputs are declared at the top of the script, or in its outputs, not in hooks",
+      t.name)
+  end
+  local options = {}
+  for _, word in ipairs { "format", "compress", "level", "snaplen" } do
+    if t[word] ~= nil then
+      add(options, WORDS[word], word, t[word])
+    end
+  end
+  local index, why = declare(t.name, t.dir, true, options, t.files, t.only == true)
+  if not index then
+    misuse.raise("moontap.split: %s: %s", t.name, why)
+  end
+  outputs[t.name] = index
+  return index
+end
+
 --- Called by the runtime before scripts are loaded, and with nothing afterwards.
 -- @tparam ?function c_declare
 -- @tparam ?table names output names to places
