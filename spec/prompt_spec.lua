@@ -99,6 +99,13 @@ describe("prompt from a pipe:", function()
     end
   end)
 
+  it("SIGTERM and SIGINT end the wait for a line", function()
+    for _, signal in ipairs { "TERM", "INT" } do
+      t.run(("mkfifo in.%s; sleep 30 >in.%s & s=$!; moontap --repl f/web.pcap <in.%s & sleep 0.5; kill -%s $!; wait $!; kill $s"):format(signal,
+        signal, signal, signal), 0, { timeout = 10 })
+    end
+  end)
+
   it("refuses what has no meaning at a prompt", function()
     t.refuses("moontap --repl -o out.pcap f/web.pcap", 1, "-o out.pcap has no meaning with --repl", "save()")
     t.refuses("moontap --repl --json f/web.pcap", 1, "--json has no meaning with --repl")
@@ -197,6 +204,18 @@ describe("prompt, stepping:", function()
     local r = t.run("mkfifo pipe; cat long.pcap >pipe & moontap --repl pipe", 4, { stdin = "next(149000) and nil\nback(2) and p.sport\ngoto(1)\np.sport\nwhere()\n" })
     assert.same({ tostring((149000 - 2) % 65536), tostring((149000 - 2) % 65536) }, { r.out:match("(%d+)\n(%d+)\n") })
     contains(r.err, "can only be read once, and the packets before number ")
+  end)
+
+  it("after a search through a pipe to its end, the packet that was left is gone or still the same", function()
+    long(3000)
+    local pipe = "mkfifo pipe; cat long.pcap >pipe & moontap --repl pipe"
+    local r = t.run(pipe, 0, { stdin = 'next(2000) and nil\nfind "udp port 1"\np.sport\nnext() and p.sport\n' })
+    assert.same({ "2000", "2001" }, { r.out:match("\n(%d+)\n(%d+)\n$") })
+    long(150000)
+    r = t.run("rm pipe; " .. pipe, 4, { stdin = 'next(2000) and nil\nfind "tcp"\np.sport\nwhere()\nnext()\n' })
+    contains(r.err, "the packet is not kept any more")
+    contains(r.out, "no packet matches up to the end")
+    assert.equal(r.out:match("packets (%d+) to 150000 are kept"), r.out:match("\n(%d+)[^\n]*\n$"))
   end)
 
   it("whatever the capture, every packet can be shown", function()
@@ -324,6 +343,18 @@ state("mine").seen.n]]
 
   it("load and next of tables and functions stay Lua's", function()
     assert.same({ "7", "a\t1" }, out('once = "return 7"\nload(function() local f = once once = nil return f end)()\nnext({a = 1})'))
+  end)
+
+  it("scripts that rotate or have outputs are run without them, and packets to outputs are counted by name", function()
+    t.write("r.lua", "return { on_packet = function(p) end, rotate = function(s, p) return true end, on_block = function() end }")
+    t.write("o.lua", 'local o = moontap.output { name = "odd", path = "odd.pcap" } return { on_packet = function(p) if p.number % 2 == 1 then return o end end }')
+    contains(prompt("run()", "-l ./r.lua f/web.pcap").out, ": 169 kept")
+    contains(prompt('load "./r.lua"\nrun()').out, "not called here, as nothing is written: rotate, on_block", ": 169 kept")
+    for _, r in ipairs { prompt("run()", "-l ./o.lua f/web.pcap"), prompt('load "./o.lua"\nrun()') } do
+      contains(r.out, ": 84 kept, 85 to odd")
+    end
+    contains(prompt('load "split"', nil, 4).err, "a prompt writes no files of keys")
+    assert.is_false(t.exists("odd.pcap") or t.exists("split"))
   end)
 
   it("on_interval and p:edit work as in a capture", function()

@@ -287,8 +287,7 @@ MT_EXPORT const char *mt_stepper_once(const struct mt_stepper *s);
 /* Has the user asked for an end of what runs (Ctrl-C)?  Once: the answer takes the question back. */
 MT_EXPORT int mt_stepper_interrupted(struct mt_stepper *s);
 /* Place of the first packet from `from` on that is one of the stream (neither filtered by -F nor outside of
- * --from and
- * --to) and matches; filter may be NULL.  batch->n if there is none. */
+ * --from and --to) and matches; filter may be NULL.  batch->n if there is none. */
 MT_EXPORT uint32_t mt_step_next(const struct mt_batch *batch, uint32_t from, struct mt_filter *filter);
 /* The same backwards: from `from` down to 0; -1 if there is none. */
 MT_EXPORT int32_t mt_step_back(const struct mt_batch *batch, int32_t from);

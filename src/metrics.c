@@ -7,7 +7,6 @@
 #include "metrics.h"
 
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <microhttpd.h>
@@ -17,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "library.h"
 #include "metric.h"
 #include "units.h"
 
@@ -34,23 +34,15 @@ static struct {
 	__typeof__(&MHD_destroy_response) destroy_response;
 } http;
 
-/* ISO C knows no cast from an object pointer to a function. */
-static bool find(void *library, const char *name, void *function)
-{
-	void *found = dlsym(library, name);
-	memcpy(function, &found, sizeof found);
-	return found != NULL;
-}
-
 static int load(struct mt_err *err)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL); /* for good */
-	if (library && find(library, "MHD_start_daemon", &http.start_daemon) &&
-	    find(library, "MHD_stop_daemon", &http.stop_daemon) &&
-	    find(library, "MHD_create_response_from_buffer", &http.create_response_from_buffer) &&
-	    find(library, "MHD_add_response_header", &http.add_response_header) &&
-	    find(library, "MHD_queue_response", &http.queue_response) &&
-	    find(library, "MHD_destroy_response", &http.destroy_response))
+	void *library = mt_library_load(LIBRARY);
+	if (library && mt_library_find(library, "MHD_start_daemon", &http.start_daemon) &&
+	    mt_library_find(library, "MHD_stop_daemon", &http.stop_daemon) &&
+	    mt_library_find(library, "MHD_create_response_from_buffer", &http.create_response_from_buffer) &&
+	    mt_library_find(library, "MHD_add_response_header", &http.add_response_header) &&
+	    mt_library_find(library, "MHD_queue_response", &http.queue_response) &&
+	    mt_library_find(library, "MHD_destroy_response", &http.destroy_response))
 		return 0;
 	return mt_err_set(err, "--metrics needs the library %s: %s", LIBRARY, dlerror());
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "prompt.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <histedit.h>
 #include <limits.h>
@@ -17,6 +16,7 @@
 #include <wchar.h>
 
 #include "err.h"
+#include "library.h"
 #include "log.h"
 #include "part.h"
 
@@ -36,7 +36,6 @@ static struct {
 	__typeof__(&el_reset) reset;
 	__typeof__(&el_line) line;
 	__typeof__(&el_insertstr) insertstr;
-	__typeof__(&el_deletestr) deletestr;
 	__typeof__(&el_source) source;
 	__typeof__(&history_init) history_init;
 	__typeof__(&history_end) history_end;
@@ -50,27 +49,24 @@ struct session {
 	char *history_path;
 	bool more;      /* the text goes on */
 	bool abandoned; /* the line was, by Ctrl-C */
+	char *line;     /* plain ones; owned */
+	size_t size;
 	bool to_stderr; /* the line is edited there, as standard output is no terminal */
 };
 
-/* ISO C knows no cast from an object pointer to a function. */
-static bool find(void *library, const char *name, void *function)
-{
-	void *found = dlsym(library, name);
-	memcpy(function, &found, sizeof found);
-	return found != NULL;
-}
-
 static bool load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL); /* for good */
-	return library && find(library, "el_init", &edit.init) && find(library, "el_end", &edit.end) &&
-	       find(library, "el_set", &edit.set) && find(library, "el_gets", &edit.gets) &&
-	       find(library, "el_reset", &edit.reset) && find(library, "el_line", &edit.line) &&
-	       find(library, "el_insertstr", &edit.insertstr) &&
-	       find(library, "el_deletestr", &edit.deletestr) && find(library, "el_source", &edit.source) &&
-	       find(library, "history_init", &edit.history_init) &&
-	       find(library, "history_end", &edit.history_end) && find(library, "history", &edit.history);
+	void *library = mt_library_load(LIBRARY);
+	return library && mt_library_find(library, "el_init", &edit.init) &&
+	       mt_library_find(library, "el_end", &edit.end) && mt_library_find(library, "el_set", &edit.set) &&
+	       mt_library_find(library, "el_gets", &edit.gets) &&
+	       mt_library_find(library, "el_reset", &edit.reset) &&
+	       mt_library_find(library, "el_line", &edit.line) &&
+	       mt_library_find(library, "el_insertstr", &edit.insertstr) &&
+	       mt_library_find(library, "el_source", &edit.source) &&
+	       mt_library_find(library, "history_init", &edit.history_init) &&
+	       mt_library_find(library, "history_end", &edit.history_end) &&
+	       mt_library_find(library, "history", &edit.history);
 }
 
 bool mt_prompt_colours(int fd)
@@ -307,6 +303,29 @@ static void close_editor(struct session *s)
 	the_session = NULL;
 }
 
+/* A line without an editor, with its newline but at the end of the input; NULL: the end, or Ctrl-C.  Byte by
+ * byte, so that a signal ends the wait. */
+static const char *plain_line(struct session *s)
+{
+	size_t n = 0;
+	char byte = '\0';
+	int r;
+	while (byte != '\n' && (r = read_byte(s, &byte)) > 0) {
+		if (n + 2 > s->size) {
+			char *line = realloc(s->line, 2 * s->size + 256);
+			if (!line)
+				return NULL;
+			s->line = line;
+			s->size = 2 * s->size + 256;
+		}
+		s->line[n++] = byte ? byte : '\1'; /* no text has a zero byte: that Lua refuses, by its line */
+	}
+	if (!n || atomic_load(s->prompt->stop) || s->abandoned)
+		return NULL;
+	s->line[n] = '\0';
+	return s->line;
+}
+
 /* --- the session --------------------------------------------------------------------------- */
 
 /* The text so far: lines that belong together. */
@@ -350,11 +369,9 @@ unsigned mt_prompt_session(const struct mt_prompt *p)
 	struct session s = {.prompt = p};
 	struct text text = {NULL, 0};
 	unsigned failed = 0;
-	char *plain = NULL;
-	size_t size = 0;
 	bool edits = mt_prompt_interactive() && open_editor(&s);
 	while (!atomic_load(p->stop)) {
-		const char *line = edits ? edited_line(&s) : getline(&plain, &size, stdin) < 0 ? NULL : plain;
+		const char *line = edits ? edited_line(&s) : plain_line(&s);
 		if (!line)
 			break;
 		if (edits)
@@ -390,6 +407,6 @@ unsigned mt_prompt_session(const struct mt_prompt *p)
 		fputc('\n', s.to_stderr ? stderr : stdout);
 	close_editor(&s);
 	free(text.bytes);
-	free(plain);
+	free(s.line);
 	return failed;
 }

@@ -408,6 +408,7 @@ static void push_settings(struct mt_script *s, const char *extra)
 	lua_setfield(L, -2, "outputs");
 	set_flag(L, "json", o->json);
 	set_flag(L, "live", o->any_live);
+	set_flag(L, "repl", o->repl);
 	set_flag(L, "print_to_stderr", o->json || mt_options_packets_on_stdout(o));
 	lua_pushnumber(L, (lua_Number)o->script_errors);
 	lua_setfield(L, -2, "max_errors");

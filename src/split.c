@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "codec.h"
 #include "flow.h"
@@ -116,13 +117,11 @@ static int64_t add_piece(struct mt_split *s, const char *key, size_t len)
 static void stem_of(const char *key, char stem[STEM_MAX + 32])
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:,[]";
-	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
 	size_t n = 0;
 	bool cut = false;
 	if (!*key)
 		key = "empty";
 	for (const char *c = key; *c; c++) {
-		hash = (hash ^ (uint8_t)*c) * UINT64_C(1099511628211);
 		if (n + 3 > STEM_MAX)
 			cut = true;
 		else if (*c == '/' || *c == ' ')
@@ -134,7 +133,7 @@ static void stem_of(const char *key, char stem[STEM_MAX + 32])
 	}
 	stem[n] = 0;
 	if (cut)
-		snprintf(stem + n, 32, "~%016llx", (unsigned long long)hash);
+		snprintf(stem + n, 32, "~%016llx", (unsigned long long)XXH3_64bits(key, strlen(key)));
 }
 
 int32_t mt_split_add(struct mt_hook_state *st, uint32_t verdict, const char *key, size_t len)

@@ -8,7 +8,6 @@
 
 local address = require "moontap.address"
 local format = require "moontap.format"
-local moontap = { table = function(t) return require("moontap.table").new(t) end }
 local list_of = require("moontap.list").new
 local suggest = require "moontap.suggest"
 
@@ -188,7 +187,7 @@ end
 
 -- Flows by number, exactly; 0 without IP, -1 beyond the most.
 local function flow_reader(most)
-  local flows, last = moontap.table { key = "flow", value = { number = "u32" }, limit = most + 1 }, 0
+  local flows, last = require("moontap.table").new { key = "flow", value = { number = "u32" }, limit = most + 1 }, 0
   return function(p)
     if not p.is_ip then
       return 0

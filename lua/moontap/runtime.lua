@@ -735,6 +735,30 @@ local function install_globals()
   end
 end
 
+-- A prompt writes nothing. An output has a place all the same, so that packets to it are counted by its name.
+local function declare_place(name, _, _, _, files)
+  if files then
+    return nil, "a prompt writes no files of keys"
+  end
+  local last = 0
+  for _, place in pairs(settings.outputs) do
+    last = math.max(last, place)
+  end
+  return settings.outputs[name] or last + 1
+end
+
+-- There is no segment to rotate and no block to see.
+local function without_output(script)
+  local without = {}
+  for _, name in ipairs { "rotate", "on_segment_open", "on_segment_close", "on_block" } do
+    if script.hooks[name] then
+      script.hooks[name] = nil
+      without[#without + 1] = name
+    end
+  end
+  script.without = #without > 0 and ("; not called here, as nothing is written: " .. table.concat(without, ", ")) or ""
+end
+
 -- What the loader has raised.
 local function message_of(why)
   return type(why) == "table" and why.message or tostring(why)
@@ -772,7 +796,7 @@ function M.load(hook_state, given)
   end
   require("moontap.json").attach(given.json_encode, given.json_decode)
   local output = require "moontap.output"
-  output.attach(given.declare_output, given.outputs)
+  output.attach(given.repl and declare_place or given.declare_output, given.outputs)
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
@@ -785,6 +809,9 @@ function M.load(hook_state, given)
       return { help = script.help }
     end
     script.word = not word.expression and word.text or nil
+    if given.repl then
+      without_output(script)
+    end
     add(script)
   end
   output.attach(nil, nil)
@@ -817,12 +844,16 @@ function M.insert(make, place, sources)
   local old = scripts[place]
   st.script = place -- for objects that it makes
   ageing.forget(place)
+  local output = require "moontap.output"
+  output.attach(declare_place, settings.outputs)
   local ok, script = pcall(make)
+  output.attach(nil, nil)
   if not ok then
     return nil, message_of(script)
   elseif script.help then
     return script
   end
+  without_output(script)
   local good, why = compile_tests(script)
   if not good then
     return nil, why

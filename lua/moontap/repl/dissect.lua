@@ -18,9 +18,8 @@ local M = {}
 local band, rshift = bit.band, bit.rshift
 local NO_OFFSET = C.MT_NO_OFFSET
 
-local ETHERTYPES = { [0x0800] = "IPv4", [0x0806] = "ARP", [0x86dd] = "IPv6", [0x8100] = "802.1Q", [0x88a8] = "802.1ad",
-  [0x9100] = "802.1Q", [0x8847] = "MPLS", [0x8848] = "MPLS multicast", [0x8863] = "PPPoE discovery",
-  [0x8864] = "PPPoE", [0x88cc] = "LLDP", [0x888e] = "EAPOL", [0x8809] = "slow protocols", [0x88e5] = "MACsec",
+-- Those that format.ethertype has no name for.
+local ETHERTYPES = { [0x8100] = "802.1Q", [0x88a8] = "802.1ad", [0x9100] = "802.1Q", [0x88e5] = "MACsec",
   [0x88e7] = "802.1ah", [0x88f7] = "PTP", [0x6558] = "Ethernet", [0x894f] = "NSH", [0x9000] = "loopback" }
 
 local ICMP4 = { [0] = "echo reply", [3] = "destination unreachable", [4] = "source quench", [5] = "redirect",
@@ -80,7 +79,8 @@ local function ethertype(value)
   if value <= 1500 then
     return value .. " bytes (802.3 length)"
   end
-  return hex(value, ETHERTYPES[value])
+  local name = ETHERTYPES[value] or format.ethertype(value)
+  return hex(value, not name:find "^0x" and name or nil)
 end
 
 local function protocol(value)
@@ -579,21 +579,6 @@ function M.layers(p)
   payload(inner or p, layers, from, math.min(to, padding))
   unnamed(p, layers, "padding", math.max(padding, from), p.caplen)
   return layers
-end
-
---- What carries a field by its name: of the outermost layer that has it.
--- @param p packet
--- @tparam string name
--- @treturn ?field
-function M.field(p, name)
-  for _, layer in ipairs(M.layers(p)) do
-    for _, field in ipairs(layer.fields) do
-      if field.name == name then
-        return field
-      end
-    end
-  end
-  return nil
 end
 
 return M

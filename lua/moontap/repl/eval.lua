@@ -242,11 +242,6 @@ function Evaluator:call(f, ...)
   return unpack(results, 1, results.n)
 end
 
---- Was this raised to end what runs?
--- @param why
--- @treturn boolean
-M.is_stop = is_stop
-
 -- For what must go on after errors of what was typed.
 M.pcall = raw_pcall
 

@@ -144,13 +144,15 @@ function commands.rate(step, what)
     fail('rate: expected "packets", "bytes" or a function of a packet, found %s', tostring(what))
   end
   local every = ffi.cast("int64_t", seconds * 1e9)
-  local begin, counts, most = nil, {}, 0
+  local begin, counts, most, outside = nil, {}, 0, 0
   each_packet(math.huge, function(p)
     begin = begin or p.ts_ns - p.ts_ns % every
     local slot = tonumber((p.ts_ns - begin) / every) + 1
     if slot >= 1 and slot <= SLOTS then
       counts[slot] = (counts[slot] or 0) + (tonumber(value(p)) or 0)
       most = math.max(most, slot)
+    else
+      outside = outside + 1
     end
   end)
   local list = {}
@@ -162,7 +164,12 @@ function commands.rate(step, what)
   rawset(result, "step", seconds)
   rawset(result, "first", begin and tonumber(begin) / 1e9)
   rawset(result, "unit", unit)
-  show.retext(result, most == 0 and "no packets" or commands.plot(result).text)
+  local text = most == 0 and "no packets" or commands.plot(result).text
+  if outside > 0 then
+    text = ("%s\n%s packets are not counted: before the first one, or more than %s steps behind it"):format(text,
+      format.count(outside), format.count(SLOTS))
+  end
+  show.retext(result, text)
   return result
 end
 
@@ -243,7 +250,7 @@ end
 function commands.histogram(what)
   local value = number_of(what, "histogram")
   local values = {}
-  each_packet(VALUES, function(p)
+  local n = each_packet(VALUES, function(p)
     local v = value(p)
     if type(v) == "cdata" or type(v) == "string" then
       v = tonumber(v)
@@ -257,7 +264,8 @@ function commands.histogram(what)
   if #values == 0 then
     return show.text "no packet behind the current one has such a number"
   end
-  return show.list(bars(values, type(what) == "string" and what or "value"), values)
+  local text = bars(values, type(what) == "string" and what or "value")
+  return show.list(n < VALUES and text or ("%s\nof the next %s packets only"):format(text, format.count(n)), values)
 end
 
 M.commands = commands

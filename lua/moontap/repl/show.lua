@@ -8,14 +8,14 @@ local M = {}
 
 local ENTRIES, DEPTH, LONGEST, WIDTH = 40, 4, 4000, 100
 
-local CODES = { bold = "1", dim = "2", red = "31", green = "32" }
+local CODES = { bold = "1", dim = "2", red = "31" }
 
 --- Are there colours? Set once.
 M.colours = false
 
 --- A text in a colour, if there are any.
 -- @tparam string text without control characters
--- @tparam string how bold, dim, red or green
+-- @tparam string how bold, dim or red
 -- @treturn string
 function M.paint(text, how)
   return M.colours and ("\27[%sm%s\27[0m"):format(CODES[how], text) or text

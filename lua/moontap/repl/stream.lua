@@ -22,7 +22,7 @@ Stream.__index = Stream
 -- @treturn stream
 function M.new(stepper, watch)
   return setmetatable({ stepper = stepper, watch = watch, state = packet.state(), step = ffi.new "struct mt_step",
-    seq = 0, i = -1, why = ffi.new "char[1024]" }, Stream)
+    seq = 0, i = -1, placed = 0, why = ffi.new "char[1024]" }, Stream)
 end
 
 -- Make a batch that is kept the one in hand.
@@ -84,8 +84,7 @@ function Stream:current()
   if self.i < 0 then
     return nil, "there is no packet yet: next() goes to the first"
   end
-  C.mt_stepper_at(self.stepper, self.seq, self.step)
-  if self.step.batch == nil then
+  if not self:kept() then
     return nil, "the packet is not kept any more: next() goes on"
   end
   return packet.handle(self.batch.packets + self.i, self.batch.decode + self.i, self.state.generation)
@@ -95,34 +94,36 @@ end
 -- @param[opt] filter `struct mt_filter *`
 -- @treturn ?packet nil at the end of the stream, where the position is the last packet
 function Stream:forward(filter)
-  local i = self.i + 1
-  if self.i < 0 or not self.batch or not self:kept() then
-    if self.i < 0 then
-      self.seq = C.mt_stepper_oldest(self.stepper) - 1
-    end
-    if not self:enter_next() then
-      return nil
-    end
-    i = 0
-  end
-  while true do
+  local i = self:enter_behind()
+  while i do
     local place = C.mt_step_next(self.batch, i, filter)
     if place < self.batch.n then
       self:place(place)
       self:remember()
       return (self:current())
     end
-    if not self:enter_next() then
-      return nil
-    end
-    i = 0
+    i = self:enter_next() and 0 or nil
   end
+  return nil
 end
 
--- Is the batch in hand still kept?
+-- Is the batch of the current packet still kept? Then it is in hand again, if a search has gone beyond it.
 function Stream:kept()
+  if self.seq ~= self.placed then
+    return self:enter(self.placed)
+  end
   C.mt_stepper_at(self.stepper, self.seq, self.step)
   return self.step.batch ~= nil
+end
+
+-- Have the batch with the packet behind the current one in hand: the place of that packet, which may be the end of the
+-- batch. nil: the stream has ended.
+function Stream:enter_behind()
+  if self.i >= 0 and self:kept() then
+    return self.i + 1
+  end
+  self.seq = C.mt_stepper_oldest(self.stepper) - 1 -- or the packet has left the window: the oldest that is kept
+  return self:enter_next() and 0 or nil
 end
 
 -- The oldest batch that is kept; false: none is.
@@ -161,7 +162,7 @@ function Stream:rewind()
     return nil, ffi.string(self.why)
   end
   st.generation = st.generation + 1
-  self.seq, self.i, self.batch = C.mt_stepper_newest(self.stepper), -1, nil
+  self.seq, self.i, self.placed, self.batch = C.mt_stepper_newest(self.stepper), -1, 0, nil
   return true
 end
 
@@ -177,7 +178,7 @@ function Stream:stand(i)
 end
 
 -- Begin at the oldest that is kept, or at the start of the files, such that what is looked for is not passed.
--- is_behind(): does what is looked for come in the batch in hand or later?
+-- comes(stream): does what is looked for come in the batch in hand or later?
 function Stream:begin(comes)
   if self:enter_oldest() and comes(self) then
     return true
@@ -291,7 +292,7 @@ end
 -- @tparam number number of the packet; 0: before the first
 -- @treturn boolean whether the position is that one
 function Stream:restore(number)
-  if number == self:at() and (number == 0 or (self.seq == self.placed and self:kept())) then
+  if number == self:at() and (number == 0 or self:kept()) then
     if number > 0 then
       self:enter(self.seq)
       self:place(self.i)

@@ -48,23 +48,8 @@ local function place_of(name)
   return nil
 end
 
--- At a prompt there is no segment to rotate and no block to see.
-local function for_prompt(script)
-  local without = {}
-  for _, name in ipairs { "rotate", "on_segment_open", "on_segment_close", "on_block" } do
-    if script.hooks and script.hooks[name] then
-      script.hooks[name] = nil
-      without[#without + 1] = name
-    end
-  end
-  script.without = #without > 0 and ("; not called here, as nothing is written: " .. table.concat(without, ", ")) or ""
-  return script
-end
-
 local function insert(make, place, word)
-  local script, why = runtime.insert(function()
-    return for_prompt(make())
-  end, place, (report()).sources)
+  local script, why = runtime.insert(make, place, report().sources)
   if not script then
     error(why, 4)
   end
@@ -217,7 +202,7 @@ local function run_range(counts, from, to)
   return good and not stopped
 end
 
-local function breaks_at(q, i)
+local function breaks_at(q)
   for _, each in ipairs(breaks) do
     local hit
     if each.filter then
@@ -225,7 +210,6 @@ local function breaks_at(q, i)
     else
       local st = stream.state
       st.generation = st.generation + 1
-      stream.i, st.index = i, i
       hit = each.test(stream:current())
     end
     if hit then
@@ -259,7 +243,7 @@ local function run_batch(counts, i, left)
     end
     local v = batch.packets[i].verdict
     if v ~= C.MT_VERDICT_FILTERED and v ~= C.MT_VERDICT_OUTSIDE and v ~= C.MT_VERDICT_LATE then
-      counts.at = breaks_at(batch.packets + i, i)
+      counts.at = breaks_at(batch.packets + i)
       if counts.at then
         return counts.n - before, false
       end
@@ -271,16 +255,10 @@ end
 
 -- Run over the next `most` packets.
 local function run_packets(counts, most)
-  local i = stream.i + 1
-  if stream.i < 0 or not stream:kept() then
-    if stream.i < 0 then
-      stream.seq = C.mt_stepper_oldest(stream.stepper) - 1
-    end
-    if not stream:enter_next() then
-      counts.ended = true
-      return
-    end
-    i = 0
+  local i = stream:enter_behind()
+  if not i then
+    counts.ended = true
+    return
   end
   local left = most
   while left > 0 do
