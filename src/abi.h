@@ -284,8 +284,6 @@ MT_EXPORT void mt_stepper_at(const struct mt_stepper *s, double seq, struct mt_s
 MT_EXPORT int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size);
 /* The source that can not be read a second time, or NULL: all can. */
 MT_EXPORT const char *mt_stepper_once(const struct mt_stepper *s);
-/* Has the user asked for an end of what runs (Ctrl-C)?  Once: the answer takes the question back. */
-MT_EXPORT int mt_stepper_interrupted(struct mt_stepper *s);
 /* Place of the first packet from `from` on that is one of the stream (neither filtered by -F nor outside of
  * --from and --to) and matches; filter may be NULL.  batch->n if there is none. */
 MT_EXPORT uint32_t mt_step_next(const struct mt_batch *batch, uint32_t from, struct mt_filter *filter);

@@ -36,6 +36,7 @@
 #include "profile.h"
 #include "progress.h"
 #include "prompt.h"
+#include "pull.h"
 #include "report.h"
 #include "sandbox.h"
 #include "script.h"
@@ -634,13 +635,27 @@ static int start_scripts(struct program *p)
 	return r;
 }
 
+static json_t *prompt_report(void *ctx)
+{
+	const struct program *p = ctx;
+	return json_pack("{s:o, s:o}", "totals", mt_report_totals(p->flow, p->ifaces), "sources",
+	                 mt_report_sources(p->flow, p->ifaces));
+}
+
+static bool prompt_interrupted(void *ctx)
+{
+	struct program *p = ctx;
+	return atomic_exchange(&p->interrupted, false);
+}
+
 static int prompt_session(struct program *p, struct mt_stepper *stepper)
 {
 	bool colours = mt_prompt_colours(STDOUT_FILENO);
 	struct mt_script_prompt lua = {.script = p->script,
 	                               .stepper = stepper,
-	                               .flow = p->flow,
-	                               .ifaces = p->ifaces,
+	                               .report = prompt_report,
+	                               .interrupted = prompt_interrupted,
+	                               .ctx = p,
 	                               .clock = &p->profile.hooks,
 	                               .live = p->options.any_live,
 	                               .colours = colours};
@@ -668,7 +683,7 @@ static int run_prompt(struct program *p)
 	if (status)
 		return status;
 	struct mt_stepper *stepper =
-	        mt_stepper_new(p->run, p->ifaces, &p->options, mt_flow_counts(p->flow), &p->interrupted, &err);
+	        mt_stepper_new(mt_pull_supply(p->run), p->ifaces, &p->options, mt_flow_counts(p->flow), &err);
 	p->prompt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!stepper || p->prompt_fd < 0) {
 		mt_log_error("%s", stepper ? "no descriptor is left" : err.text);

@@ -6,8 +6,9 @@
 
 enum { TICK_MS = 100 };
 
-int mt_pull_start(struct mt_run *run, struct mt_err *err)
+static int start(void *ctx, struct mt_err *err)
 {
+	struct mt_run *run = ctx;
 	return mt_run_start_feeds(run, err);
 }
 
@@ -23,8 +24,9 @@ static enum mt_read hand_over(struct mt_run *run, struct mt_batch *b, enum mt_re
 	return result;
 }
 
-enum mt_read mt_pull(struct mt_run *run, struct mt_batch *b, int max_ms, uint64_t *wait_batch)
+static enum mt_read pull(void *ctx, struct mt_batch *b, int max_ms, uint64_t *wait_batch)
 {
+	struct mt_run *run = ctx;
 	int64_t until_ms = mt_monotonic_ms() + max_ms;
 	bool quiet = false;
 	for (;;) {
@@ -43,24 +45,27 @@ enum mt_read mt_pull(struct mt_run *run, struct mt_batch *b, int max_ms, uint64_
 	}
 }
 
-void mt_pull_release(struct mt_run *run, uint64_t batch_seq)
+static void release(void *ctx, uint64_t batch_seq)
 {
+	struct mt_run *run = ctx;
 	mt_chunks_release(run->chunks, batch_seq);
 }
 
-const char *mt_pull_once(const struct mt_run *run)
+static const char *once(void *ctx)
 {
+	const struct mt_run *run = ctx;
 	for (unsigned i = 0; i < run->n; i++)
 		if (!run->sources[i]->parkable)
 			return run->sources[i]->spec.word;
 	return NULL;
 }
 
-int mt_pull_rewind(struct mt_run *run, struct mt_err *err)
+static int rewind_sources(void *ctx, struct mt_err *err)
 {
-	const char *once = mt_pull_once(run);
-	if (once)
-		return mt_err_set(err, "%s can only be read once", once);
+	struct mt_run *run = ctx;
+	const char *name = once(run);
+	if (name)
+		return mt_err_set(err, "%s can only be read once", name);
 	for (unsigned i = 0; i < run->n; i++)
 		mt_source_close(run->sources[i]);
 	struct mt_merge *merge = mt_merge_new(run->sources, run->n, run->chunks);
@@ -71,7 +76,18 @@ int mt_pull_rewind(struct mt_run *run, struct mt_err *err)
 	return 0;
 }
 
-void mt_pull_end(struct mt_run *run)
+static void end(void *ctx)
 {
-	mt_run_end_feeds(run);
+	mt_run_end_feeds(ctx);
+}
+
+struct mt_supply mt_pull_supply(struct mt_run *run)
+{
+	static const struct mt_supply_ops ops = {.start = start,
+	                                         .pull = pull,
+	                                         .release = release,
+	                                         .once = once,
+	                                         .rewind = rewind_sources,
+	                                         .end = end};
+	return (struct mt_supply){&ops, run};
 }

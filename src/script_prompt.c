@@ -8,7 +8,6 @@
 
 #include "log.h"
 #include "profile.h"
-#include "report.h"
 #include "script_call.h"
 #include "script_json.h"
 
@@ -21,8 +20,7 @@ static struct mt_script_prompt *prompt_of(lua_State *L)
 static int report(lua_State *L)
 {
 	const struct mt_script_prompt *p = prompt_of(L);
-	json_t *o = json_pack("{s:o, s:o}", "totals", mt_report_totals(p->flow, p->ifaces), "sources",
-	                      mt_report_sources(p->flow, p->ifaces));
+	json_t *o = p->report(p->ctx);
 	mt_lua_push_json(L, o);
 	json_decref(o);
 	return 1;
@@ -31,7 +29,8 @@ static int report(lua_State *L)
 /* interrupted() -> true, once, when the user asks for the end of what runs. */
 static int interrupted(lua_State *L)
 {
-	lua_pushboolean(L, mt_stepper_interrupted(prompt_of(L)->stepper));
+	const struct mt_script_prompt *p = prompt_of(L);
+	lua_pushboolean(L, p->interrupted(p->ctx));
 	return 1;
 }
 

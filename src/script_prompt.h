@@ -4,7 +4,9 @@
  */
 #ifndef MT_SCRIPT_PROMPT_H
 #define MT_SCRIPT_PROMPT_H
-#include "flow.h"
+#include <jansson.h>
+#include <stdbool.h>
+
 #include "prompt.h"
 #include "script.h"
 #include "stepper.h"
@@ -15,8 +17,11 @@ struct mt_stage_clock;
 struct mt_script_prompt {
 	struct mt_script *script;
 	struct mt_stepper *stepper;
-	const struct mt_flow *flow; /* whose counters it shows */
-	const struct mt_ifaces *ifaces;
+	/* The counters it shows: {"totals": {}, "sources": []}, as in --json; new reference. */
+	json_t *(*report)(void *ctx);
+	/* Has the user asked for an end of what runs (Ctrl-C)?  Once: the answer takes the question back. */
+	bool (*interrupted)(void *ctx);
+	void *ctx;
 	struct mt_stage_clock *clock; /* of this thread, which is in scripts from now on */
 	bool live;
 	bool colours; /* on standard output */

@@ -10,15 +10,13 @@
 #include "log.h"
 #include "output.h"
 #include "print.h"
-#include "pull.h"
 #include "units.h"
 
 struct mt_stepper {
-	struct mt_run *run;
+	struct mt_supply supply;
 	const struct mt_ifaces *ifaces;
 	struct mt_options *options;
 	struct mt_counts_table *counts;
-	atomic_bool *interrupted;
 	struct mt_step kept[MT_STEPPER_BATCHES]; /* number n at n % MT_STEPPER_BATCHES; batches are reused */
 	uint64_t oldest, newest;                 /* numbers kept; oldest > newest: none */
 	uint64_t before;                         /* packets before the next batch */
@@ -28,23 +26,22 @@ struct mt_stepper {
 	unsigned saved;
 };
 
-struct mt_stepper *mt_stepper_new(struct mt_run *run, const struct mt_ifaces *ifaces,
+struct mt_stepper *mt_stepper_new(struct mt_supply supply, const struct mt_ifaces *ifaces,
                                   struct mt_options *options, struct mt_counts_table *counts,
-                                  atomic_bool *interrupted, struct mt_err *err)
+                                  struct mt_err *err)
 {
 	struct mt_stepper *s = calloc(1, sizeof *s);
 	if (!s) {
 		mt_err_set(err, "out of memory");
 		return NULL;
 	}
-	*s = (struct mt_stepper){.run = run,
+	*s = (struct mt_stepper){.supply = supply,
 	                         .ifaces = ifaces,
 	                         .options = options,
 	                         .counts = counts,
-	                         .interrupted = interrupted,
 	                         .oldest = 1,
 	                         .clock_ns = INT64_MIN};
-	if (!mt_pull_start(run, err))
+	if (!supply.ops->start(supply.ctx, err))
 		return s;
 	free(s);
 	return NULL;
@@ -60,14 +57,14 @@ static void release(struct mt_stepper *s, uint64_t seq)
 {
 	for (; s->oldest <= seq && s->oldest <= s->newest; s->oldest++)
 		mt_edits_release(slot(s, s->oldest)->batch);
-	mt_pull_release(s->run, seq);
+	s->supply.ops->release(s->supply.ctx, seq);
 }
 
 void mt_stepper_free(struct mt_stepper *s)
 {
 	if (!s)
 		return;
-	mt_pull_end(s->run);
+	s->supply.ops->end(s->supply.ctx);
 	release(s, s->newest);
 	for (unsigned i = 0; i < MT_STEPPER_BATCHES; i++)
 		free(s->kept[i].batch);
@@ -107,7 +104,7 @@ int mt_stepper_fetch(struct mt_stepper *s, int32_t wait_ms)
 	enum mt_read r;
 	do {
 		empty(step->batch, seq);
-		r = mt_pull(s->run, step->batch, wait_ms, &wait_batch);
+		r = s->supply.ops->pull(s->supply.ctx, step->batch, wait_ms, &wait_batch);
 		if (r == MT_FULL)
 			release(s, wait_batch);
 	} while (r == MT_FULL);
@@ -143,7 +140,7 @@ void mt_stepper_at(const struct mt_stepper *s, double number, struct mt_step *st
 
 const char *mt_stepper_once(const struct mt_stepper *s)
 {
-	return mt_pull_once(s->run);
+	return s->supply.ops->once(s->supply.ctx);
 }
 
 int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size)
@@ -151,18 +148,13 @@ int mt_stepper_rewind(struct mt_stepper *s, char *why, size_t size)
 	struct mt_err err;
 	if (!mt_stepper_once(s))
 		release(s, s->newest);
-	if (mt_pull_rewind(s->run, &err)) {
+	if (s->supply.ops->rewind(s->supply.ctx, &err)) {
 		snprintf(why, size, "%s", err.text);
 		return -1;
 	}
 	s->before = 0;
 	s->ended = false;
 	return 0;
-}
-
-int mt_stepper_interrupted(struct mt_stepper *s)
-{
-	return atomic_exchange(s->interrupted, false);
 }
 
 /* --- packets of a batch ------------------------------------------------------------------ */

@@ -8,7 +8,6 @@
  */
 #ifndef MT_STEPPER_H
 #define MT_STEPPER_H
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "abi.h"
@@ -16,16 +15,15 @@
 #include "err.h"
 #include "iface.h"
 #include "options.h"
-
-struct mt_run;
+#include "supply.h"
 
 enum { MT_STEPPER_BATCHES = 64 };
 
-/* All but the flags is borrowed.  counts: packets are counted there when they are first seen, as kept or
- * filtered. interrupted: set by a signal, cleared by whoever begins something new.  NULL with err. */
-struct mt_stepper *mt_stepper_new(struct mt_run *run, const struct mt_ifaces *ifaces,
+/* All is borrowed.  counts: packets are counted there when they are first seen, as kept or filtered.
+ * NULL with err. */
+struct mt_stepper *mt_stepper_new(struct mt_supply supply, const struct mt_ifaces *ifaces,
                                   struct mt_options *options, struct mt_counts_table *counts,
-                                  atomic_bool *interrupted, struct mt_err *err);
+                                  struct mt_err *err);
 void mt_stepper_free(struct mt_stepper *s);
 
 #endif
