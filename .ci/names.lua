@@ -27,7 +27,7 @@ return {
     for _, name in ipairs(sorted(packet.methods)) do
       print("method " .. name)
     end
-    for _, part in ipairs { "walk", "trial", "numbers", "help" } do
+    for _, part in ipairs { "walk", "trial", "numbers", "beside", "help" } do
       for _, name in ipairs(sorted(require("moontap.repl." .. part).commands)) do
         print("command " .. name)
       end

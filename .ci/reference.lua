@@ -32,6 +32,7 @@ local CHAPTERS = {
   { module = "moontap.cryptopan", title = "Anonymization" },
   { module = "moontap.metric", title = "Gauges and counters" },
   { module = "moontap.trigger", title = "The flight recorder" },
+  { module = "moontap.publish", title = "Values for those who attach" },
   { module = "moontap.sketch_key", title = "Keys of sketches" },
   { module = "moontap.saved", title = "Saved state" },
   { module = "moontap.output", title = "Outputs of scripts" },
@@ -43,6 +44,7 @@ local CHAPTERS = {
   { module = "moontap.repl.walk", prompt = true, title = "Prompt: packets" },
   { module = "moontap.repl.trial", prompt = true, title = "Prompt: scripts" },
   { module = "moontap.repl.numbers", prompt = true, title = "Prompt: numbers" },
+  { module = "moontap.repl.beside", prompt = true, title = "Prompt: beside a capture" },
   { module = "moontap.repl.help", prompt = true, title = "Prompt: help and end" },
 }
 

@@ -903,6 +903,12 @@ function moontap.counter(name, help, labels) end
 ---@param options? table `post`: seconds after now that are recorded too (0)
 function moontap.trigger(reason, options) end
 
+---Show a value to those who attach, in place of the last of that name.
+--- Where nobody can attach nothing happens.
+---@param name string up to 1,000 of them
+---@param value any what JSON can hold: table, string, number, boolean; nil: it has none any more
+function moontap.publish(name, value) end
+
 ---An object from what its `:save()` gave, also that of another run.
 ---@param saved string
 ---@return table? # of the kind that was saved; nil if the string is damaged or of another kind of machine

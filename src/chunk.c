@@ -84,6 +84,14 @@ void mt_chunks_expect(struct mt_chunks *pool, unsigned sources)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+void mt_chunks_usage(struct mt_chunks *pool, size_t *used, size_t *budget)
+{
+	pthread_mutex_lock(&pool->lock);
+	*used = pool->allocated - pool->n_free * pool->chunk_size;
+	*budget = pool->budget;
+	pthread_mutex_unlock(&pool->lock);
+}
+
 /* --- shares ---------------------------------------------------------------------------- */
 
 static size_t unused_promise(const struct mt_chunk_share *share)

@@ -41,6 +41,8 @@ void mt_chunks_release(struct mt_chunks *pool, uint64_t batch_seq);
  * time.  At most the chunks of one batch are kept from the budget that way. */
 void mt_chunks_hold(struct mt_chunks *pool, uint64_t batch_seq);
 uint64_t mt_chunks_released(const struct mt_chunks *pool);
+/* Bytes of the chunks that are in use, and the budget; any thread. */
+void mt_chunks_usage(struct mt_chunks *pool, size_t *used, size_t *budget);
 
 /* What one live source has of the budget: embed, zero to initialise.  It lives as long as the pool's chunks. */
 struct mt_chunk_share {

@@ -329,6 +329,11 @@ static enum mt_read feed_fill(struct mt_source *s, struct mt_err *err)
 	return MT_ERROR;
 }
 
+struct mt_source *mt_feed_inner(const struct mt_source *s)
+{
+	return s->feed->inner;
+}
+
 bool mt_feed_has(struct mt_source *s)
 {
 	struct mt_feed *f = s->impl;

@@ -33,6 +33,8 @@ int mt_feed_start(struct mt_source *s, struct mt_err *err);
 void mt_feed_nudge(struct mt_source *s);
 /* End the thread now; what it has read and nobody has taken is lost.  Returns when it has ended. */
 void mt_feed_quit(struct mt_source *s);
+/* The source that its thread reads. */
+struct mt_source *mt_feed_inner(const struct mt_source *s);
 /* Is there a packet, or has it ended?  Merging thread. */
 bool mt_feed_has(struct mt_source *s);
 /* How often did the interface go away?  Any thread. */

@@ -16,5 +16,8 @@
 /* For a capture of an Ethernet interface that is activated.  Where it is not possible, nothing changes but
  * speed. */
 void mt_kernel_filter_set(pcap_t *pcap, struct mt_filter *filter, uint16_t linktype);
+/* The same while packets come: those that the filter before and this one let through are not lost.  filter
+ * NULL: none. */
+void mt_kernel_filter_change(pcap_t *pcap, struct mt_filter *filter, uint16_t linktype);
 
 #endif

@@ -22,7 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "beat.h"
+#include "control.h"
 #include "flow.h"
 #include "hooks.h"
 #include "linktype.h"
@@ -56,6 +58,7 @@ enum {
 
 struct program {
 	struct mt_metrics *metrics; /* or NULL */
+	struct mt_control *control; /* or NULL */
 	struct mt_options options;
 	struct mt_ifaces *ifaces;
 	struct mt_script *script;
@@ -556,6 +559,8 @@ static void warn_of_losses(const struct program *p, const json_t *totals)
 static int finish(struct program *p)
 {
 	mt_run_join(p->run);
+	if (p->control)
+		mt_control_stop(p->control);
 	atomic_store(&p->phase, PHASE_ENDING);
 	json_t *totals = mt_report_totals(p->flow, p->ifaces);
 	json_t *sources = mt_report_sources(p->flow, p->ifaces);
@@ -697,6 +702,23 @@ static int run_prompt(struct program *p)
 	return status;
 }
 
+/* --attach: somebody else's capture. */
+static int run_attached(struct program *p)
+{
+	p->prompt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->prompt_fd < 0) {
+		mt_log_error("no descriptor is left");
+		return MT_STATUS_USAGE;
+	}
+	if (start_signal_thread(p))
+		return MT_STATUS_USAGE;
+	atomic_store(&p->phase, PHASE_PROMPT);
+	int status = mt_attach(p->options.attach, p->options.quiet, p->prompt_fd, &p->interrupted, &p->stop);
+	atomic_store(&p->phase, PHASE_ENDING);
+	end_signal_thread(p);
+	return status;
+}
+
 static int run(struct program *p)
 {
 	struct mt_err err;
@@ -737,7 +759,9 @@ static int run(struct program *p)
 	int started = p->script ? start_scripts(p) : MT_STATUS_OK;
 	if (started)
 		return started;
-	if (mt_run_start(p->run, p->flow, &err)) {
+	mt_run_set_control(p->run, p->control);
+	if ((p->control && mt_control_answer(p->control, p->run, p->flow, p->ifaces, &err)) ||
+	    mt_run_start(p->run, p->flow, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_OUTPUT;
 	}
@@ -748,6 +772,7 @@ static int run(struct program *p)
 
 static int clean_up(struct program *p, int status)
 {
+	mt_control_free(p->control);
 	if (mt_hooks_lost(p->hooks)) { /* it may use anything that would be freed, and hold up exit() */
 		flush_patiently(stdout);
 		_exit(status);
@@ -785,6 +810,8 @@ static int command(struct program *p)
 		return 0;
 	case MT_COMMAND_RECOVER:
 		return mt_recover(p->options.recover_dir);
+	case MT_COMMAND_ATTACH:
+		return run_attached(p);
 	default:
 		r = mt_script_list_recipes(&err);
 	}
@@ -821,8 +848,11 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	mt_notify_open();
 	int status = MT_STATUS_USAGE;
-	if ((p.options.sandbox && enter_sandbox(&p.options, &err)) ||
-	    (p.options.user && mt_privileges_gain_none(&err)))
+	const char *control = p.options.control;
+	if ((control && !(p.control = mt_control_listen(control, p.options.user, &err))) ||
+	    (p.options.sandbox && enter_sandbox(&p.options, &err)) ||
+	    (p.options.user && mt_privileges_gain_none(&err)) ||
+	    (control && mt_control_start(p.control, &p.options, p.run_id, &err)))
 		mt_log_error("%s", err.text);
 	else if (!start_signal_thread(&p))
 		status = run(&p);

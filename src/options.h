@@ -22,6 +22,7 @@ enum mt_command {
 	MT_COMMAND_INTERFACES, /* -D */
 	MT_COMMAND_FORMATS,    /* -H */
 	MT_COMMAND_RECOVER,    /* --recover DIR */
+	MT_COMMAND_ATTACH,     /* --attach SOCKET */
 	MT_COMMAND_RECIPES     /* --recipes */
 };
 
@@ -90,6 +91,8 @@ struct mt_options {
 	int64_t pre_ns;    /* --pre; 0: no flight recorder */
 	size_t pre_bytes;
 	bool sandbox;        /* --sandbox */
+	const char *control; /* --control */
+	const char *attach;  /* --attach */
 	const char *metrics; /* --metrics */
 	const char *lua_dir; /* --lua-dir */
 	enum mt_error_rule on_script_error;

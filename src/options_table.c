@@ -6,6 +6,7 @@
  * one option only; what needs two or more is in options_resolve.c.
  */
 #include "options_table.h"
+#include "control.h"
 #include "metrics.h"
 
 #include <errno.h>
@@ -115,10 +116,10 @@ static int set_command(struct mt_parse *p, const struct mt_option *option, const
 	o->command = option->command;
 	if (o->command == MT_COMMAND_HELP)
 		o->topic = value;
-	if (o->command == MT_COMMAND_RECOVER) {
+	if (value && o->command != MT_COMMAND_HELP) {
 		if (check_text(p, option, value, err))
 			return -1;
-		o->recover_dir = value;
+		*(o->command == MT_COMMAND_ATTACH ? &o->attach : &o->recover_dir) = value;
 	}
 	return 0;
 }
@@ -207,6 +208,12 @@ static int set_metrics(struct mt_parse *p, const struct mt_option *option, const
                        struct mt_err *err)
 {
 	return mt_metrics_check(value, err) ? -1 : set_text(p, option, value, err);
+}
+
+static int set_control(struct mt_parse *p, const struct mt_option *option, const char *value,
+                       struct mt_err *err)
+{
+	return mt_control_check(value, err) ? -1 : set_text(p, option, value, err);
 }
 
 static int set_late(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)
@@ -597,6 +604,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "metrics", .argument = "[ADDR:]PORT", .topic = MT_TOPIC_LIVE,
 	 .set = set_metrics, .offset = AT(metrics),
 	 .help = "numbers for Prometheus by HTTP, of this host only unless ADDR"},
+	{.name = "control", .argument = "SOCKET", .topic = MT_TOPIC_LIVE,
+	 .set = set_control, .offset = AT(control),
+	 .help = "a socket for --attach and for programs: look, filter, rotate"},
 	{.name = "sandbox", .topic = MT_TOPIC_LIVE,
 	 .set = set_flag, .offset = AT(sandbox),
 	 .help = "write below the output folders only, run no program"},
@@ -605,6 +615,9 @@ const struct mt_option mt_options_table[] = {
 	{.name = "repl", .topic = MT_TOPIC_MISC,
 	 .set = set_flag, .offset = AT(repl),
 	 .help = "a prompt: step through packets, try scripts"},
+	{.name = "attach", .argument = "SOCKET", .topic = MT_TOPIC_MISC,
+	 .set = set_command, .command = MT_COMMAND_ATTACH,
+	 .help = "a prompt beside the capture that has --control SOCKET"},
 	{.name = "print", .topic = MT_TOPIC_MISC,
 	 .set = set_flag, .offset = AT(print),
 	 .help = "print one line for each kept packet"},

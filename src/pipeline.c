@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "beat.h"
+#include "control.h"
 #include "edit.h"
 #include "log.h"
 #include "metrics.h"
@@ -113,6 +114,8 @@ static void serve_requests(struct mt_run *run)
 	mt_beat(MT_BEAT_WRITER);
 	if (run->metrics)
 		update_metrics(run);
+	if (run->control)
+		mt_control_update(run->control);
 	if (atomic_exchange(&run->want_rotate, false))
 		mt_flow_rotate(run->flow);
 	if (!atomic_exchange(&run->want_stats, false))
@@ -174,6 +177,8 @@ static void *hooks_main(void *arg)
 			last = b->last;
 			if (run->hook_screen)
 				mt_screen_batch(run->hook_screen, b);
+			if (run->control)
+				mt_control_batch(run->control, b);
 			uint64_t seq = b->seq;
 			r = mt_flow_batch(run->flow, b);
 			if (gives_up(run))
@@ -217,6 +222,11 @@ void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_ho
 void mt_run_set_metrics(struct mt_run *run, struct mt_metrics *metrics)
 {
 	run->metrics = metrics;
+}
+
+void mt_run_set_control(struct mt_run *run, struct mt_control *control)
+{
+	run->control = control;
 }
 
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err)

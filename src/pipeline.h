@@ -31,6 +31,7 @@
 
 struct mt_run;
 struct mt_hooks;
+struct mt_control;
 struct mt_metrics;
 struct mt_profile;
 
@@ -55,6 +56,8 @@ bool mt_run_microseconds(const struct mt_run *run, bool *sure);
 void mt_run_profile(struct mt_run *run, struct mt_profile *profile, struct mt_hooks *scripts);
 /* --metrics: leave the numbers there now and then; borrowed. */
 void mt_run_set_metrics(struct mt_run *run, struct mt_metrics *metrics);
+/* --control: sampled packets and numbers go there; borrowed. */
+void mt_run_set_control(struct mt_run *run, struct mt_control *control);
 /* Start the threads.  flow is borrowed.  0, or -1 with err. */
 int mt_run_start(struct mt_run *run, struct mt_flow *flow, struct mt_err *err);
 /* Has the reading thread ended? */

@@ -137,6 +137,11 @@ unsigned mt_queue_waiting(struct mt_queue *q)
 	return (unsigned)(atomic_load_explicit(&q->pushed, memory_order_relaxed) - atomic_load(&q->released));
 }
 
+unsigned mt_queue_capacity(const struct mt_queue *q)
+{
+	return (unsigned)q->capacity;
+}
+
 void mt_queue_nudge(struct mt_queue *q)
 {
 	if (atomic_load(&q->consumer_sleeps) && have_batch(q, 0))

@@ -29,7 +29,8 @@ void mt_queue_nudge(struct mt_queue *q);
 /* Producer: wait until the consumer has released batch seq, or has gone. */
 void mt_queue_wait_released(struct mt_queue *q, uint64_t seq);
 
-/* Producer: batches that the consumer has not given back yet. */
+/* Batches that the consumer has not given back yet, and how many there can be; any thread. */
+unsigned mt_queue_capacity(const struct mt_queue *q);
 unsigned mt_queue_waiting(struct mt_queue *q);
 /* Consumer: the oldest batch, or NULL after timeout_ms. */
 struct mt_batch *mt_queue_pop(struct mt_queue *q, int timeout_ms);

@@ -6,14 +6,17 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "filter.h"
 #include "log.h"
 #include "readahead.h"
 #include "units.h"
 
 enum {
+	LINK_ETHERNET = 1,
 	FILE_BUDGET = 24 << 20, /* bytes of chunks when no source is live */
 	BATCHES = 8,
 	SCRATCH_BYTES = 768 << 10, /* chunks of a pipe or followed file, from which its capture thread copies */
@@ -105,7 +108,7 @@ static bool screens_batches(const struct mt_options *o)
 	for (unsigned i = 0; i < o->n_sources; i++)
 		if (o->sources[i].filter || o->sources[i].snaplen)
 			return false;
-	return o->filter && *o->filter && !o->any_live;
+	return o->filter && *o->filter && !o->any_live && !o->control;
 }
 
 static int open_screens(struct mt_run *run)
@@ -133,6 +136,7 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->options = options;
 	run->ifaces = ifaces;
 	run->stop = stop;
+	run->filter = options->filter && *options->filter ? strdup(options->filter) : NULL;
 	run->done_fd = eventfd(0, EFD_CLOEXEC);
 	run->wake.fd = -1;
 	run->n_live = count_live(options);
@@ -153,6 +157,7 @@ struct mt_run *mt_run_open(const struct mt_options *options, struct mt_ifaces *i
 	run->context = (struct mt_source_context){.chunks = run->chunks,
 	                                          .ifaces = ifaces,
 	                                          .filter = options->filter,
+	                                          .filter_changes = options->control != NULL,
 	                                          .snaplen = options->snaplen,
 	                                          .from_ns = options->from_ns,
 	                                          .to_ns = options->to_ns,
@@ -195,6 +200,7 @@ void mt_run_free(struct mt_run *run)
 		mt_source_free(run->sources[i]);
 	free(run->sources);
 	free(run->losses);
+	free(run->filter);
 	mt_readahead_pool_free(run->readahead);
 	mt_screen_free(run->reader_screen);
 	mt_screen_free(run->hook_screen);
@@ -290,6 +296,44 @@ bool mt_run_must_end(struct mt_run *run, bool quiet)
 		return now >= run->drain_until_ms || (quiet && window_over);
 	if (quiet && now >= run->drain_until_ms)
 		mt_merge_give_up(run->merge);
+	return false;
+}
+
+/* --- another filter ------------------------------------------------------------------------ */
+
+static int set_filter_of(struct mt_source *s, const char *text, struct mt_err *err)
+{
+	struct mt_filter *filter = text ? mt_filter_new(text, LINK_ETHERNET, err) : NULL;
+	if (text && !filter)
+		return -1;
+	return mt_source_set_filter(s, filter) ? mt_err_set(err, "out of memory") : 0;
+}
+
+int mt_run_set_filter(struct mt_run *run, const char *text, struct mt_err *err)
+{
+	struct mt_filter *check = text ? mt_filter_new(text, LINK_ETHERNET, err) : NULL;
+	char *copy = text ? strdup(text) : NULL;
+	int rc = text && (!check || !copy) ? -1 : 0;
+	if (check && !copy)
+		mt_err_set(err, "out of memory");
+	mt_filter_free(check);
+	for (unsigned i = 0; i < run->n && !rc; i++)
+		if (!run->sources[i]->spec.filter)
+			rc = set_filter_of(run->sources[i], text, err);
+	if (rc) {
+		free(copy);
+		return -1;
+	}
+	free(run->filter);
+	run->filter = copy;
+	return 0;
+}
+
+bool mt_run_filter_waits(const struct mt_run *run)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		if (mt_source_filter_waits(run->sources[i]))
+			return true;
 	return false;
 }
 

@@ -36,6 +36,7 @@ struct mt_run {
 	struct mt_queue *queue;
 	struct mt_flow *flow;
 	struct mt_metrics *metrics;   /* or NULL */
+	struct mt_control *control;   /* or NULL */
 	int64_t metrics_at_ms;        /* hook thread */
 	struct mt_profile *profile;   /* or NULL */
 	struct mt_hooks *scripts;     /* for the profile; or NULL */
@@ -50,8 +51,14 @@ struct mt_run {
 	int64_t losses_at_ms, lag_at_ms;
 	uint64_t held; /* hook thread: batch that a stuck hook has; 0: none */
 	bool failed;   /* a source broke before the threads started */
+	char *filter;  /* -F, or what mt_run_set_filter has put in its place; NULL: none; owned */
 };
 
+/* Have another -F (NULL: none) for the sources that have no filter of their own, each from one of its next
+ * packets on.  Not before they were started; one thread.  0, or -1 with err and the old one still in force. */
+int mt_run_set_filter(struct mt_run *run, const char *text, struct mt_err *err);
+/* Is some source still to take it on? */
+bool mt_run_filter_waits(const struct mt_run *run);
 /* Copy the sources' losses for others to look at, and once a second say who is late.  Merging thread. */
 void mt_run_note_losses(struct mt_run *run);
 /* After a stop: must what is being read end now?  quiet: the sources have nothing right now. */

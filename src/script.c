@@ -16,6 +16,7 @@
 
 #include "bypass.h"
 #include "log.h"
+#include "publish.h"
 #include "script_call.h"
 #include "script_json.h"
 #include "units.h"
@@ -385,6 +386,15 @@ static int declare_output(lua_State *L)
 	return 1;
 }
 
+/* publish(name, value): whether there was room. */
+static int publish(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	lua_settop(L, 2);
+	lua_pushboolean(L, mt_publish(name, mt_lua_to_json(L, 2)));
+	return 1;
+}
+
 /* The settings that runtime.load gets. */
 static void push_settings(struct mt_script *s, const char *extra)
 {
@@ -427,6 +437,10 @@ static void push_settings(struct mt_script *s, const char *extra)
 	lua_pushlightuserdata(L, s);
 	lua_pushcclosure(L, declare_output, 1);
 	lua_setfield(L, -2, "declare_output");
+	if (o->control) {
+		lua_pushcfunction(L, publish);
+		lua_setfield(L, -2, "publish");
+	}
 	lua_pushcfunction(L, mt_lua_json_encode);
 	lua_setfield(L, -2, "json_encode");
 	lua_pushcfunction(L, mt_lua_json_decode);
@@ -628,8 +642,8 @@ static int to_json(lua_State *L)
 	return 0;
 }
 
-/* Pop a value as JSON, which may raise: it takes memory of Lua's.  NULL: it did. */
-static json_t *pop_json(struct mt_script *s)
+/* It may raise: it takes memory of Lua's. */
+json_t *mt_script_pop_json(struct mt_script *s)
 {
 	json_t *value = NULL;
 	s->limit = SIZE_MAX;
@@ -649,7 +663,7 @@ json_t *mt_script_results(struct mt_script *s)
 {
 	if (!mt_script_push(s, "results") || !mt_script_call(s, 0, 1))
 		return json_object();
-	json_t *results = pop_json(s);
+	json_t *results = mt_script_pop_json(s);
 	if (!json_is_object(results)) {
 		json_decref(results);
 		results = json_object();
@@ -664,7 +678,7 @@ json_t *mt_script_profile(struct mt_script *s, double hook_seconds)
 	lua_pushnumber(s->lua, hook_seconds);
 	if (!mt_script_call(s, 1, 1))
 		return NULL;
-	return pop_json(s);
+	return mt_script_pop_json(s);
 }
 
 /* --- what others ask --------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  */
 #ifndef MT_SCRIPT_CALL_H
 #define MT_SCRIPT_CALL_H
+#include <jansson.h>
 #include <lua.h>
 #include <stdbool.h>
 
@@ -16,5 +17,7 @@ bool mt_script_push(struct mt_script *s, const char *name);
 /* Call it with the n arguments above it, under --script-memory.  true: the results are pushed; false: what it
  * raised was reported, nothing is pushed. */
 bool mt_script_call(struct mt_script *s, int n, int results);
+/* Pop a value as JSON.  New reference, or NULL: it can not be told, which was reported. */
+json_t *mt_script_pop_json(struct mt_script *s);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "manifest.h"
 #include "profile.h"
 #include "script_call.h"
 #include "script_json.h"
@@ -34,6 +35,51 @@ static int interrupted(lua_State *L)
 	return 1;
 }
 
+/* ask(what [, arguments]) -> value, or nil and why there is none. */
+static int ask(lua_State *L)
+{
+	const struct mt_script_prompt *p = prompt_of(L);
+	struct mt_err err = {{0}};
+	json_t *arguments = lua_istable(L, 2) ? mt_lua_to_json(L, 2) : NULL;
+	json_t *value = p->ask(p->ctx, luaL_checkstring(L, 1), arguments, &err);
+	mt_lua_push_json(L, value);
+	json_decref(value);
+	if (value)
+		return 1;
+	lua_pushstring(L, err.text);
+	return 2;
+}
+
+static void add_segment(void *list, json_t *line)
+{
+	json_array_append(list, line);
+}
+
+/* The lines of the manifests in the folders that the capture writes, of this run. */
+static int segments(lua_State *L)
+{
+	const struct mt_script_prompt *p = prompt_of(L);
+	json_t *all = json_array(), *list = json_array(), *line;
+	size_t i;
+	lua_settop(L, 1);
+	for (int k = 1; k <= (int)lua_objlen(L, 1); k++) {
+		lua_rawgeti(L, 1, k);
+		if (lua_isstring(L, -1))
+			mt_manifest_each(lua_tostring(L, -1), add_segment, all);
+		lua_pop(L, 1);
+	}
+	json_array_foreach(all, i, line)
+	{
+		const char *run = json_string_value(json_object_get(line, "run"));
+		if (run && strcmp(run, p->run_id) == 0)
+			json_array_append(list, line);
+	}
+	mt_lua_push_json(L, list);
+	json_decref(all);
+	json_decref(list);
+	return 1;
+}
+
 static void set_function(struct mt_script_prompt *p, lua_State *L, const char *name, lua_CFunction f)
 {
 	lua_pushlightuserdata(L, p);
@@ -54,6 +100,10 @@ int mt_script_prompt_begin(struct mt_script_prompt *p)
 	lua_setfield(L, -2, "live");
 	lua_pushboolean(L, p->colours);
 	lua_setfield(L, -2, "colours");
+	if (p->ask) {
+		set_function(p, L, "ask", ask);
+		set_function(p, L, "manifests", segments);
+	}
 	lua_pushlightuserdata(L, p->clock);
 	lua_setfield(L, -2, "clock");
 	mt_stage_begin(p->clock, MT_STAGE_HOOK);
@@ -92,6 +142,13 @@ enum mt_prompt_result mt_script_prompt_line(void *ctx, const char *text)
 	lua_pop(L, 2);
 	fflush(stdout);
 	return result;
+}
+
+json_t *mt_script_prompt_value(struct mt_script_prompt *p)
+{
+	if (!mt_script_push(p->script, "value") || !mt_script_call(p->script, 0, 1))
+		return NULL;
+	return mt_script_pop_json(p->script);
 }
 
 char **mt_script_prompt_complete(void *ctx, const char *text, size_t *word)

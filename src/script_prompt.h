@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "err.h"
+#include "options.h"
 #include "prompt.h"
 #include "script.h"
 #include "stepper.h"
@@ -23,6 +25,11 @@ struct mt_script_prompt {
 	bool (*interrupted)(void *ctx);
 	void *ctx;
 	struct mt_stage_clock *clock; /* of this thread, which is in scripts from now on */
+	/* Beside a running capture: have it answer a question or do something (control_ask.h); arguments:
+	 * taken, may be NULL.  New reference, or NULL with err.  NULL: there is no capture. */
+	json_t *(*ask)(void *ctx, const char *what, json_t *arguments, struct mt_err *err);
+	const struct mt_options *capture; /* its options */
+	const char *run_id;               /* of its manifests */
 	bool live;
 	bool colours; /* on standard output */
 };
@@ -31,6 +38,9 @@ struct mt_script_prompt {
 int mt_script_prompt_begin(struct mt_script_prompt *p);
 /* What struct mt_prompt_calls has; ctx is a struct mt_script_prompt. */
 enum mt_prompt_result mt_script_prompt_line(void *ctx, const char *text);
+/* The first value of the last line, of a packet its fields; new reference, or NULL: there is none, or too
+ * much. */
+json_t *mt_script_prompt_value(struct mt_script_prompt *p);
 char **mt_script_prompt_complete(void *ctx, const char *text, size_t *word);
 
 #endif

@@ -30,6 +30,17 @@ static const struct mt_source_ops *ops_of(enum mt_source_kind kind)
 	}
 }
 
+struct mt_filter_change {
+	struct mt_filter *filter; /* NULL: none */
+};
+
+static void note_touched(struct mt_source *s)
+{
+	const struct mt_source_context *context = s->context;
+	s->touched = s->filter || s->spec.offset_ns || s->snaplen < MT_MAX_CAPLEN ||
+	             context->from_ns != INT64_MIN || context->to_ns != INT64_MAX;
+}
+
 static int prepare(struct mt_source *s, struct mt_err *err)
 {
 	const struct mt_source_context *context = s->context;
@@ -45,8 +56,7 @@ static int prepare(struct mt_source *s, struct mt_err *err)
 	s->snaplen = s->spec.snaplen ? s->spec.snaplen : context->snaplen;
 	if (!s->snaplen)
 		s->snaplen = MT_MAX_CAPLEN;
-	s->touched = s->filter || s->spec.offset_ns || s->snaplen < MT_MAX_CAPLEN ||
-	             context->from_ns != INT64_MIN || context->to_ns != INT64_MAX;
+	note_touched(s);
 	return 0;
 }
 
@@ -159,9 +169,55 @@ static void mark_disorder(struct mt_source *s)
 	s->last_ns = last;
 }
 
+/* --- another filter -------------------------------------------------------------------- */
+
+static void free_change(struct mt_filter_change *change)
+{
+	if (change)
+		mt_filter_free(change->filter);
+	free(change);
+}
+
+int mt_source_set_filter(struct mt_source *s, struct mt_filter *filter)
+{
+	struct mt_source *reads = s->stands_in ? mt_feed_inner(s) : s;
+	struct mt_filter_change *change = malloc(sizeof *change);
+	if (!change) {
+		mt_filter_free(filter);
+		return -1;
+	}
+	change->filter = filter;
+	free_change(atomic_exchange(&reads->change, change));
+	return 0;
+}
+
+bool mt_source_filter_waits(const struct mt_source *s)
+{
+	const struct mt_source *reads = s->stands_in ? mt_feed_inner(s) : s;
+	return atomic_load(&reads->change) != NULL;
+}
+
+static void take_filter(struct mt_source *s)
+{
+	struct mt_filter_change *change = atomic_exchange(&s->change, NULL);
+	if (!change)
+		return;
+	mt_filter_free(s->filter);
+	s->filter = change->filter;
+	free(change);
+	s->warned = false;
+	note_touched(s);
+	if (s->ops->refilter)
+		s->ops->refilter(s);
+}
+
+/* --- reading ----------------------------------------------------------------------------- */
+
 /* A run as the backend gives it, with the work done on every packet. */
 static enum mt_read fill_run(struct mt_source *s, struct mt_err *err)
 {
+	if (atomic_load_explicit(&s->change, memory_order_relaxed))
+		take_filter(s);
 	/* libtrace holds nothing back for us: after a stop its files end at once. */
 	bool stopped = s->spec.kind == MT_SOURCE_TRACE && !s->spec.live && mt_source_stopped(s);
 	enum mt_read result = stopped ? MT_END : s->ops->fill(s, err);
@@ -232,6 +288,7 @@ void mt_source_free(struct mt_source *s)
 	mt_source_close(s);
 	mt_reorder_free(s->reorder);
 	mt_filter_free(s->filter);
+	free_change(atomic_load(&s->change));
 	if (s->kept_fd >= 0)
 		close(s->kept_fd);
 	if (s->stands_in)

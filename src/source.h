@@ -66,6 +66,7 @@ struct mt_source_context {
 	struct mt_chunks *chunks;
 	struct mt_ifaces *ifaces;
 	const char *filter;      /* -F, or NULL */
+	bool filter_changes;     /* mt_source_set_filter may be called */
 	uint32_t snaplen;        /* -s */
 	int64_t from_ns, to_ns;  /* --from, --to: half-open; INT64_MIN and INT64_MAX if not given */
 	unsigned window_ms;      /* -w; see mt_source_handover_ms */
@@ -96,6 +97,8 @@ struct mt_source_ops {
 	enum mt_read (*fill)(struct mt_source *s, struct mt_err *err);
 	/* Descriptor to poll after MT_WAIT, or -1. */
 	int (*fd)(struct mt_source *s);
+	/* s->filter is another one: tell whoever filters for us.  May be NULL. */
+	void (*refilter)(struct mt_source *s);
 	/* Packets that the kernel or the card lost so far; UINT64_MAX: unknown. */
 	uint64_t (*kernel_drops)(struct mt_source *s);
 	/* Free s->impl; may be called twice. */
@@ -127,26 +130,27 @@ struct mt_source {
 	bool stands_in;             /* for the source that this thread reads; owns the feed */
 
 	/* kept by mt_source_fill */
-	struct mt_filter *filter; /* owned; NULL: none */
-	int64_t last_ns;          /* time of the packet read last */
-	uint64_t packets_read;    /* for messages: number of the packet being parsed is this + 1 */
-	uint64_t file_bytes;      /* size of a regular file; 0 unknown */
-	uint64_t bytes_read;      /* of the file as stored, for the progress bar */
-	uint64_t dropped;         /* live: packets that no buffer was left for */
-	bool microseconds;        /* times are whole microseconds, as far as is known */
-	bool finer_may_come;      /* but that may change (pcapng) */
-	bool parkable;            /* a regular file: may be closed and opened again */
-	int kept_fd;              /* the file, to be opened again by; -1: by its name; owned */
-	uint32_t iface;           /* live: its entry in the interface table; UINT32_MAX: none, or several */
-	uint16_t first_linktype;  /* of the first interface; 0xffff: none described yet */
-	uint64_t kernel_drops;    /* as of the last query; UINT64_MAX unknown */
-	size_t copied;            /* bytes used of the current chunk, by backends that copy packets */
-	uint32_t snaplen;         /* cut packets to this; at least MT_MAX_CAPLEN: never */
-	bool touched;             /* offset, snap length, filter, --from or --to are in force */
-	bool taken;               /* since it was opened, packets of it were handed on */
-	bool filled;              /* since it was opened, the run was filled */
-	bool ended;               /* since it was opened, MT_END or MT_ERROR was returned */
-	bool warned;              /* that the filter has no meaning for a link type */
+	struct mt_filter *filter;                  /* owned; NULL: none */
+	_Atomic(struct mt_filter_change *) change; /* one that takes its place, or NULL; owned */
+	int64_t last_ns;                           /* time of the packet read last */
+	uint64_t packets_read;   /* for messages: number of the packet being parsed is this + 1 */
+	uint64_t file_bytes;     /* size of a regular file; 0 unknown */
+	uint64_t bytes_read;     /* of the file as stored, for the progress bar */
+	uint64_t dropped;        /* live: packets that no buffer was left for */
+	bool microseconds;       /* times are whole microseconds, as far as is known */
+	bool finer_may_come;     /* but that may change (pcapng) */
+	bool parkable;           /* a regular file: may be closed and opened again */
+	int kept_fd;             /* the file, to be opened again by; -1: by its name; owned */
+	uint32_t iface;          /* live: its entry in the interface table; UINT32_MAX: none, or several */
+	uint16_t first_linktype; /* of the first interface; 0xffff: none described yet */
+	uint64_t kernel_drops;   /* as of the last query; UINT64_MAX unknown */
+	size_t copied;           /* bytes used of the current chunk, by backends that copy packets */
+	uint32_t snaplen;        /* cut packets to this; at least MT_MAX_CAPLEN: never */
+	bool touched;            /* offset, snap length, filter, --from or --to are in force */
+	bool taken;              /* since it was opened, packets of it were handed on */
+	bool filled;             /* since it was opened, the run was filled */
+	bool ended;              /* since it was opened, MT_END or MT_ERROR was returned */
+	bool warned;             /* that the filter has no meaning for a link type */
 	uint16_t warned_linktype;
 };
 
@@ -160,6 +164,11 @@ int mt_source_open(struct mt_source *s, struct mt_err *err);
 int mt_source_set_reorder(struct mt_source *s, struct mt_chunks *pool, uint32_t span_ms);
 /* Fill the run when it is empty. */
 enum mt_read mt_source_fill(struct mt_source *s, struct mt_err *err);
+/* From one of its next runs on, another filter (NULL: none) is in force; taken.  For sources that have none of
+ * their own (filter=).  Any thread.  0, or -1: out of memory. */
+int mt_source_set_filter(struct mt_source *s, struct mt_filter *filter);
+/* Is one still waiting for a run? */
+bool mt_source_filter_waits(const struct mt_source *s);
 /* Close the file or device and give its buffers back; the source can be opened again from
  * its start if it is parkable, and counts packets_read anew then.  Packets left in the run
  * are gone. */

@@ -74,7 +74,8 @@ static int configure(struct mt_source *s, struct capture *c, struct mt_err *err)
 	size_t buffer = context->kernel_buffer < INT_MAX ? context->kernel_buffer : INT_MAX;
 	c->timeout_ms = mt_source_handover_ms(context);
 	/* The filter sees the packet before it is cut. */
-	int result = pcap_set_snaplen(p, s->filter ? MT_MAX_CAPLEN : (int)s->snaplen);
+	bool whole = s->filter || context->filter_changes;
+	int result = pcap_set_snaplen(p, whole ? MT_MAX_CAPLEN : (int)s->snaplen);
 	result |= pcap_set_promisc(p, s->spec.promisc);
 	result |= pcap_set_timeout(p, c->timeout_ms);
 	if (buffer)
@@ -136,6 +137,13 @@ static int pcap_source_open(struct mt_source *s, struct mt_err *err)
 	if (s->filter)
 		mt_kernel_filter_set(c->pcap, s->filter, c->linktype);
 	return 0;
+}
+
+static void refilter(struct mt_source *s)
+{
+	struct capture *c = s->impl;
+	if (c)
+		mt_kernel_filter_change(c->pcap, s->filter, c->linktype);
 }
 
 /* --- reading --------------------------------------------------------------------------- */
@@ -281,6 +289,7 @@ const struct mt_source_ops mt_source_pcap = {
         .open = pcap_source_open,
         .fill = pcap_source_fill,
         .fd = pcap_source_fd,
+        .refilter = refilter,
         .kernel_drops = pcap_source_drops,
         .close = pcap_source_close,
 };

@@ -143,7 +143,8 @@ static int configure(struct mt_source *s, struct trace *t, struct mt_err *err)
 	/* Formats that have no promiscuous mode or snap length refuse them: that is no fault. */
 	if (trace_config(t->trace, TRACE_OPTION_PROMISC, &promisc) < 0)
 		(void)trace_get_err(t->trace);
-	if (!s->filter && snaplen < MT_MAX_CAPLEN && trace_config(t->trace, TRACE_OPTION_SNAPLEN, &snaplen) < 0)
+	if (!s->filter && !s->context->filter_changes && snaplen < MT_MAX_CAPLEN &&
+	    trace_config(t->trace, TRACE_OPTION_SNAPLEN, &snaplen) < 0)
 		(void)trace_get_err(t->trace);
 	return trace_is_err(t->trace) ? failed(t, err) : 0;
 }

@@ -2,8 +2,8 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `trigger`, `cryptopan`, `load`, `output`, `split`, `plot`, `json` and `format`, each in a
--- chapter of its own. `moontap.version` is a string, the version of the program.
+-- `rate`, `gauge`, `counter`, `trigger`, `publish`, `cryptopan`, `load`, `output`, `split`, `plot`, `json` and
+-- `format`, each in a chapter of its own. `moontap.version` is a string, the version of the program.
 -- @module moontap
 
 local address = require "moontap.address"
@@ -65,6 +65,7 @@ local LATER = {
   load = { "moontap.saved", "load" },
   output = { "moontap.output", "new" },
   plot = { "moontap.plot" },
+  publish = { "moontap.publish", "publish" },
   quantiles = { "moontap.quantiles", "new" },
   rate = { "moontap.rate", "new" },
   split = { "moontap.split", "new" },

@@ -795,6 +795,9 @@ function M.load(hook_state, given)
     shared.profile = profile
   end
   require("moontap.json").attach(given.json_encode, given.json_decode)
+  if given.publish then
+    require("moontap.publish").attach(given.publish)
+  end
   local output = require "moontap.output"
   output.attach(given.repl and declare_place or given.declare_output, given.outputs)
   install_globals()
@@ -830,7 +833,7 @@ function M.prompt(stepper, options)
   local prompt = require "moontap.repl.prompt"
   options.outputs = settings.outputs
   prompt.begin(stepper, options, M)
-  M.line, M.complete = prompt.line, prompt.complete
+  M.line, M.complete, M.value = prompt.line, prompt.complete, prompt.value
 end
 
 --- Put a script into the chain, in the place of another or behind the last, and start it.

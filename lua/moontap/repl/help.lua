@@ -15,12 +15,23 @@ local M = {}
 local commands = {}
 local WIDTH = 110
 local known_commands = {} -- all of the prompt
+local beside -- commands that are there beside a capture, by name; nil: this prompt has a stream of its own
+local BESIDE = "Prompt: beside a capture"
 
 --- Learn what there is to be helped with.
--- @tparam table context commands
+-- @tparam table context commands, ask
 -- @local
 function M.attach(context)
   known_commands = context.commands
+  beside = context.ask and require("moontap.repl.beside").commands
+end
+
+-- Is there a command of that chapter at this prompt?
+local function is_here(name, chapter)
+  if chapter.title == BESIDE then
+    return beside ~= nil
+  end
+  return not (beside and beside[name] and chapter.title:find "^Prompt")
 end
 
 -- --- the reference, taken apart -----------------------------------------------------------------
@@ -44,12 +55,17 @@ local function parse(text)
     local title, signature = line:match "^## (.*)$", line:match "^#### `(.*)`$"
     if title then
       chapter, item = { title = title, lines = {}, items = {} }, nil
-      result.chapters[#result.chapters + 1] = chapter
+      if title ~= BESIDE or beside then
+        result.chapters[#result.chapters + 1] = chapter
+      end
     elseif signature then
       local name = name_of(signature)
+      local here = is_here(name, chapter)
       item = { name = name, short = name:match "[^.:]*$", signature = signature, lines = {}, chapter = chapter }
-      result.items[#result.items + 1] = item
-      chapter.items[#chapter.items + 1] = item
+      if here then
+        result.items[#result.items + 1] = item
+        chapter.items[#chapter.items + 1] = item
+      end
     else
       object = line:match "^| field of `([%w_]+)`" or object
       local cells = {}

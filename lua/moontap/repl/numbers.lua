@@ -48,11 +48,13 @@ local function ns_of(text)
   return sign == "-" and -ns or ns
 end
 
---- What was read so far: packets, bytes, times, losses. The fields are those of the JSON report.
--- @treturn table
-function commands.stats()
-  local totals = report().totals
-  local lines = { source_line { name = "read so far", packets = totals.packets, filtered = totals.filtered,
+--- Totals as lines.
+-- @tparam string name what stands before the first
+-- @tparam table totals as in the JSON report
+-- @treturn {string,...}
+-- @local
+function M.total_lines(name, totals)
+  local lines = { source_line { name = name, packets = totals.packets, filtered = totals.filtered,
     late = totals.late, disorder = totals.disorder, dropped = totals.dropped, dropped_kernel = totals.dropped_kernel } }
   lines[#lines + 1] = ("%-24s %s captured, %s on the wire"):format("bytes", format.count(totals.bytes or 0),
     format.count(totals.wire_bytes or 0))
@@ -60,6 +62,14 @@ function commands.stats()
     lines[#lines + 1] = ("%-24s %s, %.6f s"):format("from", format.time(ns_of(totals.first_ts)),
       tonumber(ns_of(totals.last_ts) - ns_of(totals.first_ts)) / 1e9)
   end
+  return lines
+end
+
+--- What was read so far: packets, bytes, times, losses. The fields are those of the JSON report.
+-- @treturn table
+function commands.stats()
+  local totals = report().totals
+  local lines = M.total_lines("read so far", totals)
   lines[#lines + 1] = ("%-24s %.0f"):format("current packet", stream:at())
   return show.text(table.concat(lines, "\n"), totals)
 end

@@ -20,9 +20,12 @@ local M = {}
 local parts = { require "moontap.repl.walk", require "moontap.repl.trial", require "moontap.repl.numbers", help }
 
 local BUDGET = 10 -- seconds that a command may go on without moving
+local BESIDE_BUDGET = 5 -- … beside a capture
+local PATIENCE = 10 -- seconds that a command waits there for a packet
 
 local commands = {}
 local evaluator, stream
+local last -- values of the last line, with n
 local env = {} -- what is set at the prompt
 
 -- --- names --------------------------------------------------------------------------------------
@@ -126,6 +129,7 @@ end
 local WORDS = { quit = true, exit = true }
 
 local function run_line(text)
+  last = nil
   if WORDS[text:match "^%s*(%a+)%s*%(?%s*%)?%s*$"] then
     return "exit", ""
   elseif text:find "^%s*$" then
@@ -143,6 +147,7 @@ local function run_line(text)
   if result.exit then
     return "exit", ""
   end
+  last = result.values
   return result.ok and "done" or result.interrupted and "interrupted" or "error", result.text
 end
 
@@ -156,6 +161,56 @@ function M.line(text)
     return "error", (tostring(how):gsub("^lua/moontap/[%w_/]+%.lua:%d+: ", ""))
   end
   return how, answer
+end
+
+local MOST = 10000 -- tables, entries and texts in a value
+
+-- A value as tables, numbers, texts and booleans, `left` of them at most.
+local function plain(value, left, depth)
+  left.n = left.n - 1
+  if left.n < 0 or depth > 20 then
+    error("too much", 0)
+  end
+  if show.is_text(value) then
+    return plain(rawget(value, "value"), left, depth + 1)
+  elseif type(value) == "cdata" and (ffi.istype(packet.handle, value) or ffi.istype(packet.copy_type, value)) then
+    local fields = {}
+    for _, field in ipairs(packet.field_docs) do
+      local ok, of = eval.pcall(function() return value[field.name] end)
+      if ok and of ~= nil and not field.name:find "_key$" then -- keys are bytes, no text
+        fields[field.name] = plain(of, left, depth + 1)
+      end
+    end
+    return fields
+  elseif type(value) == "table" and not (getmetatable(value) or {}).__tostring then
+    local copy = setmetatable({}, getmetatable(value))
+    for key, of in next, value do
+      copy[key] = plain(of, left, depth + 1)
+    end
+    return copy
+  elseif type(value) == "table" and show.is_list(value) then
+    local copy = {}
+    for i, of in ipairs(value) do
+      copy[i] = plain(of, left, depth + 1)
+    end
+    return require("moontap.list").new(copy)
+  elseif type(value) == "function" or type(value) == "userdata" then
+    return nil
+  elseif type(value) == "cdata" and (ffi.istype("int64_t", value) or ffi.istype("uint64_t", value)) then
+    return value
+  elseif type(value) == "cdata" or type(value) == "table" then
+    return tostring(value)
+  end
+  return value
+end
+
+--- The first value of the last line, for JSON.
+-- @return nil: there is none, or it is too large
+function M.value()
+  local value = last and last[1]
+  last = nil
+  local ok, copy = eval.pcall(plain, value, { n = MOST }, 1)
+  return ok and copy or nil
 end
 
 --- Names that a text may be meant to end with.
@@ -175,17 +230,22 @@ end
 --- Begin.
 -- @param stepper `struct mt_stepper *` as a light userdata
 -- @tparam table options report (function, gives totals and sources), interrupted (function), live, outputs (names to
--- verdicts), clock (light userdata)
+-- verdicts), clock (light userdata); beside a capture ask and manifests
 -- @tparam table runtime moontap.runtime
 function M.begin(stepper, options, runtime)
-  evaluator = eval.new { env = setmetatable(env, { __index = lookup, __newindex = assign }), budget = BUDGET,
+  evaluator = eval.new { env = setmetatable(env, { __index = lookup, __newindex = assign }),
+    budget = options.ask and BESIDE_BUDGET or BUDGET,
     interrupted = options.interrupted, display = display }
   evaluator.live = options.live
   show.colours = options.colours
   local handle = ffi.cast("struct mt_stepper *", stepper)
-  stream = streams.new(handle, evaluator)
+  stream = streams.new(handle, evaluator, options.ask and PATIENCE or nil)
   local context = { stepper = handle, stream = stream, watch = evaluator, runtime = runtime, report = options.report,
-    outputs = options.outputs, clock = options.clock, commands = commands }
+    outputs = options.outputs, clock = options.clock, commands = commands, ask = options.ask,
+    manifests = options.manifests }
+  if options.ask then
+    parts[#parts + 1] = require "moontap.repl.beside"
+  end
   for _, part in ipairs(parts) do
     part.attach(context)
     for name, command in pairs(part.commands) do

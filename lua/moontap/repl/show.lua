@@ -62,6 +62,13 @@ function M.list(text, list)
   return copy
 end
 
+--- Is it such a list?
+-- @param value
+-- @treturn boolean
+function M.is_list(value)
+  return getmetatable(value) == List
+end
+
 --- Give such a list another text.
 -- @tparam table list
 -- @tparam string text

@@ -19,9 +19,11 @@ Stream.__index = Stream
 --- A stream that stands before its first packet.
 -- @param stepper `struct mt_stepper *`
 -- @tparam table watch `look()` raises when what runs shall end, `progress()` says that something has moved
+-- @tparam ?number patience seconds without a packet after which a wait ends; nil: never
 -- @treturn stream
-function M.new(stepper, watch)
-  return setmetatable({ stepper = stepper, watch = watch, state = packet.state(), step = ffi.new "struct mt_step",
+function M.new(stepper, watch, patience)
+  return setmetatable({ stepper = stepper, watch = watch, patience = patience,
+    state = packet.state(), step = ffi.new "struct mt_step",
     seq = 0, i = -1, placed = 0, why = ffi.new "char[1024]" }, Stream)
 end
 
@@ -42,8 +44,16 @@ function Stream:enter(seq)
   return true
 end
 
+--- Why there is no packet behind the current one.
+-- @treturn string
+function Stream:end_text()
+  return self.waited and ("no packet has come for %g s"):format(self.patience) or "the stream has ended"
+end
+
 -- The batch behind the one in hand; false at the end.
 function Stream:enter_next()
+  local until_ns = self.patience and C.mt_hook_now() + self.patience * 1e9
+  self.waited = false
   local newest = C.mt_stepper_newest(self.stepper)
   local seq = math.max(self.seq + 1, C.mt_stepper_oldest(self.stepper))
   while seq > newest do
@@ -51,6 +61,9 @@ function Stream:enter_next()
     local result = C.mt_stepper_fetch(self.stepper, WAIT_MS)
     self.watch:progress()
     if result == C.MT_STEP_END or result == C.MT_STEP_ERROR then
+      return false
+    elseif result == C.MT_STEP_WAIT and until_ns and C.mt_hook_now() > until_ns then
+      self.waited = true
       return false
     end
     newest = C.mt_stepper_newest(self.stepper)

@@ -309,7 +309,7 @@ local function outcome(counts, begun)
   elseif counts.stopped then
     lines[#lines + 1] = "ended by moontap.stop()"
   elseif counts.ended then
-    lines[#lines + 1] = "the stream has ended; finish() has the scripts say what they have found"
+    lines[#lines + 1] = stream:end_text() .. "; finish() has the scripts say what they have found"
   end
   if p then
     lines[#lines + 1] = walk.line(p)

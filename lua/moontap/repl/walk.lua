@@ -169,7 +169,8 @@ function commands.next(n, ...)
     local p = stream:forward()
     if not p then
       stream:restore(at)
-      local text = list_text(list, stream:at() == 0 and "the stream has no packets" or "the stream has ended")
+      local text = list_text(list, stream:at() == 0 and not stream.waited and "the stream has no packets"
+        or stream:end_text())
       if list.n == 0 then
         return say(text)
       end
