@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* The session from standard input.  wake_fd: becomes readable when interrupted (Ctrl-C) or stop was set.  Returns
- * an exit status. */
+/* The session from standard input.  wake_fd: becomes readable when interrupted (Ctrl-C) or stop was set.
+ * Returns an exit status. */
 int mt_attach(const char *path, bool quiet, int wake_fd, atomic_bool *interrupted, const atomic_bool *stop);
 
 #endif

@@ -26,7 +26,6 @@
 #include "units.h"
 
 enum {
-	BACKLOG = 64,
 	CHANNELS = MT_CONTROL_SESSIONS + 8, /* a few more: one may end while the next begins */
 	QUESTION_BYTES = 64 << 10,
 	SEND_MS = 1000, /* how long a client's process may take to read an answer */
@@ -114,7 +113,7 @@ static int make_socket(struct mt_control *c, const char *user, struct mt_err *er
 	if (c->listen_fd < 0 || fchmod(c->listen_fd, 0600) ||
 	    bind(c->listen_fd, (struct sockaddr *)&address, sizeof address))
 		return mt_err_set(err, "--control %s: %s", c->path, strerror(errno));
-	if (lstat(c->path, &c->made) || chmod(c->path, 0600) || listen(c->listen_fd, BACKLOG))
+	if (lstat(c->path, &c->made) || chmod(c->path, 0600) || listen(c->listen_fd, SOMAXCONN))
 		return mt_err_set(err, "--control %s: %s", c->path, strerror(errno));
 	return give_to(c, user, err);
 }

@@ -67,13 +67,14 @@ static void refuse(int fd, const char *why)
 	close(fd);
 }
 
-static void accept_client(struct server *s)
+/* false: nobody else is waiting. */
+static bool accept_client(struct server *s)
 {
 	struct ucred peer;
 	socklen_t len = sizeof peer;
 	int fd = accept4(s->place->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
-		return;
+		return false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) ||
 	    (peer.uid != s->place->owner && peer.uid != 0))
 		refuse(fd, "refused: only the owner of the capture may attach\n");
@@ -81,6 +82,7 @@ static void accept_client(struct server *s)
 		refuse(fd, "refused: too many clients\n");
 	else
 		s->clients[s->n++] = fd;
+	return true;
 }
 
 static void collect_sessions(struct server *s)
@@ -166,8 +168,8 @@ _Noreturn void mt_control_serve(const struct mt_control_place *place)
 		for (unsigned i = n; i-- > 0;)
 			if (fds[2 + i].revents && s.n_sessions < MT_CONTROL_SESSIONS)
 				hear(&s, i);
-		if (fds[1].revents)
-			accept_client(&s);
+		while (fds[1].revents && accept_client(&s))
+			;
 	}
 	end_sessions(&s);
 	_exit(0);

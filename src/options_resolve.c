@@ -81,7 +81,8 @@ static int check_print(const struct mt_options *o, struct mt_err *err)
 /* At a prompt packets go where the user takes them: it has no output, no end and no report of its own. */
 static bool means_something_to_a_prompt(const struct mt_option *option)
 {
-	static const char *const without[] = {"count", "duration", "script-timeout", "metrics", "control", "sandbox"};
+	static const char *const without[] = {"count",   "duration", "script-timeout",
+	                                      "metrics", "control",  "sandbox"};
 	static const char *const with[] = {"utc", "quiet", "verbose", "repl"};
 	for (size_t i = 0; i < sizeof with / sizeof *with; i++)
 		if (strcmp(option->name, with[i]) == 0)

@@ -213,7 +213,8 @@ static int set_metrics(struct mt_parse *p, const struct mt_option *option, const
 static int set_control(struct mt_parse *p, const struct mt_option *option, const char *value,
                        struct mt_err *err)
 {
-	return mt_control_check(value, err) ? -1 : set_text(p, option, value, err);
+	return mt_control_check(value, err) ? mt_err_prefix(err, "%s", p->spelt)
+	                                    : set_text(p, option, value, err);
 }
 
 static int set_late(struct mt_parse *p, const struct mt_option *option, const char *value, struct mt_err *err)

@@ -241,7 +241,7 @@ function commands.try(f, n)
   elseif n ~= nil and (type(n) ~= "number" or n < 1 or n ~= n) then
     fail("try: expected a number of packets, at least 1, found %s", tostring(n))
   end
-  trial.commands.hook(f, "try")
+  trial.insert_hook(f, "try", "stop")
   local ok, result = eval.pcall(trial.commands.run, n or SAMPLED)
   eval.pcall(trial.commands.unload, "try")
   if not ok then

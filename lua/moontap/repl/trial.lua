@@ -80,24 +80,32 @@ function commands.load(word, ...)
   return say(script, "is loaded: run() runs it")
 end
 
+--- Put a hook into the chain, in the place of the one of that name.
+-- @tparam function|string f on_packet, or an expression as with -e
+-- @tparam string name
+-- @tparam ?string rule on_error of it
+-- @treturn table the script
+-- @local
+function M.insert_hook(f, name, rule)
+  return insert(function()
+    local made = type(f) == "string" and loader.expression(f) or { args = {}, hooks = { on_packet = f } }
+    made.name, made.label, made.rule = name, name, rule
+    return made
+  end, place_of(name))
+end
+
 --- Have a function see each packet that `run` comes to, as on_packet of a script. Its result is the verdict. A new one
 -- takes the place of the one before.
 -- @tparam function|string f function of a packet; a string is an expression as with -e
 -- @tparam[opt="hook"] string name to have several at a time
 function commands.hook(f, name)
   name = name or "hook"
-  local place = place_of(name)
   if f == nil then
     return commands.unload(name)
   elseif type(f) ~= "function" and type(f) ~= "string" then
     fail("hook: expected a function of a packet, found a %s", type(f))
   end
-  local script = insert(function()
-    local made = type(f) == "string" and loader.expression(f) or { args = {}, hooks = { on_packet = f } }
-    made.name, made.label = name, name
-    return made
-  end, place)
-  return say(script, "is in the chain: run() runs it")
+  return say(M.insert_hook(f, name), "is in the chain: run() runs it")
 end
 
 --- Take a script or hook out of the chain.
