@@ -79,7 +79,8 @@ describe("a socket beside a capture:", function()
 
   it("packets are sampled: all of few, some of many", function()
     capture("-o out.pcapng")
-    t.run(live.shell() .. [[(sleep 0.5; both 2000) & printf 'next(1000)\np.dport, p.caplen\nq = queues()\nq.seen == q.taken\nfind "src host 10.0.0.2"\nback()\n' | moontap --attach sock >few; kill %1; wait]])
+    t.write("lines", 'next(1000)\np.dport, p.caplen\nq = queues()\nq.seen == q.taken\nfind "src host 10.0.0.2"\nback()\n')
+    t.run(live.shell() .. "(sleep 0.5; both 2000) & moontap --attach sock <lines >few; kill %1; wait")
     contains(t.read("few"), "\n2000\t50\n", "\ntrue\n", "10.0.0.2:")
     t.run(live.shell() .. [[(sleep 0.5; both 60000) & printf 'next(3000)\nq = queues()\nq.taken < q.seen / 2\nq.taken > 1000\n' | moontap --attach sock >many; wait]])
     contains(t.read("many"), "\ntrue\ntrue\n")
@@ -189,7 +190,8 @@ EOF
   it("one object a line for programs", function()
     capture("-o out.pcap")
     local a = ask({ run = "1 + 1", id = 7 }, { run = "x = {" }, { run = "x = {\n1}" }, { run = "x" }, { run = "y.z" }, { complete = "quer" },
-      { complete = "queu" }, { nothing = 1 }, { hello = true }, { run = "print(1) io.write(2) io.stderr:write(3)" }, { run = "x", value = false }, { run = "quit()" }, { run = "7" })
+      { complete = "queu" }, { nothing = 1 }, { hello = true }, { run = "print(1) io.write(2) io.stderr:write(3)" },
+      { run = "x", value = false }, { run = "quit()" }, { run = "7" })
     assert.same({ id = 7, ok = true, output = "2\n", value = 2 }, a[1])
     assert.same({ ok = false, more = true }, a[2])
     assert.same({ { ok = true }, { ok = true, output = "{ 1 }\n", value = { 1 } } }, { a[3], a[4] })
@@ -223,7 +225,8 @@ EOF
       { expect = "moontap>" }, { send = "run(1e9)\r" }, { pause = 0.5 }, { key = "c-c" }, { expect = "moontap>" }, { send = "while true do end\r" },
       { pause = 0.5 }, { key = "c-c" }, { expect = "interrupted" }, { send = "1 + 41\r" }, { expect = "42" }, { send = "quit()\r" } })
     t.run(talk:gsub("talk$", "terminal") .. " steps moontap --attach sock", 0, { env = { TERM = "xterm", HOME = t.dir } })
-    t.write("steps", json.encode { { expect = "moontap>" }, { send = "1 + 41\r" }, { expect = "42" }, { pause = 3 }, { send = "1\r" }, { expect = "connection has ended" } })
+    t.write("steps", json.encode { { expect = "moontap>" }, { send = "1 + 41\r" }, { expect = "42" }, { pause = 3 }, { send = "1\r" },
+      { expect = "connection has ended" } })
     t.run(("(sleep 2.5; kill -INT $(cat pid)) & %s steps moontap --attach sock; code=$?; wait; exit $code"):format((talk:gsub("talk$", "terminal"))), 2,
       { env = { TERM = "xterm", HOME = t.dir } })
   end)
@@ -346,7 +349,8 @@ describe("the place of the socket:", function()
   end)
 
   it("is refused while another capture listens there, which goes on", function()
-    t.run("mkfifo pipe; sleep 5 >pipe & moontap --control sock -r pipe -o out.pcap >/dev/null 2>&1 & echo $! >pid; i=0; until test -S sock; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.05; done")
+    t.run([[mkfifo pipe; sleep 5 >pipe & moontap --control sock -r pipe -o out.pcap >/dev/null 2>&1 & echo $! >pid
+      i=0; until test -S sock; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.05; done]])
     refuses("moontap --control sock f/web.pcap", "sock: another program listens there")
     assert.is_true(t.exists("sock"))
     t.run("kill -INT $(cat pid)")
