@@ -140,8 +140,7 @@ struct mt_control *mt_control_listen(const char *path, const char *user, struct 
 
 /* --- the server process ------------------------------------------------------------------------------- */
 
-int mt_control_start(struct mt_control *c, const struct mt_options *options, const char *run_id,
-                     struct mt_err *err)
+int mt_control_start(struct mt_control *c, const struct mt_options *options, struct mt_err *err)
 {
 	int pair[2];
 	pid_t parent = getpid();
@@ -162,8 +161,7 @@ int mt_control_start(struct mt_control *c, const struct mt_options *options, con
 		                                            .capture_fd = pair[1],
 		                                            .owner = c->owner,
 		                                            .tap = c->tap,
-		                                            .options = options,
-		                                            .run_id = run_id});
+		                                            .options = options});
 	}
 	close(pair[1]);
 	c->pair_fd = pair[0];
@@ -279,9 +277,10 @@ static void *control_main(void *arg)
 }
 
 int mt_control_answer(struct mt_control *c, struct mt_run *run, struct mt_flow *flow, struct mt_ifaces *ifaces,
-                      struct mt_err *err)
+                      const char *run_id, struct mt_err *err)
 {
 	c->run.run = run;
+	c->run.run_id = run_id;
 	c->run.flow = flow;
 	c->run.ifaces = ifaces;
 	c->run.tap = c->tap;

@@ -27,12 +27,11 @@ int mt_control_check(const char *path, struct mt_err *err);
 /* Make the socket, with mode 0600, owned by `user` (NULL: this one).  One that nobody listens on any more is
  * replaced.  Before --sandbox.  NULL with err. */
 struct mt_control *mt_control_listen(const char *path, const char *user, struct mt_err *err);
-/* Start the server process, before there are threads.  run_id: of the manifests.  0, or -1 with err. */
-int mt_control_start(struct mt_control *c, const struct mt_options *options, const char *run_id,
-                     struct mt_err *err);
-/* Answer from now on; all is borrowed up to mt_control_stop.  0, or -1 with err. */
+/* Start the server process, before there are threads.  0, or -1 with err. */
+int mt_control_start(struct mt_control *c, const struct mt_options *options, struct mt_err *err);
+/* Answer from now on.  run_id: of the manifests.  All is borrowed up to mt_control_stop.  0, or -1 with err. */
 int mt_control_answer(struct mt_control *c, struct mt_run *run, struct mt_flow *flow, struct mt_ifaces *ifaces,
-                      struct mt_err *err);
+                      const char *run_id, struct mt_err *err);
 /* A batch that scripts are about to get; hook thread. */
 void mt_control_batch(struct mt_control *c, const struct mt_batch *batch);
 /* Leave a copy of the counters there, if somebody wants one; hook thread, at least every 100 ms. */

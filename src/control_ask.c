@@ -62,6 +62,7 @@ static json_t *report(struct mt_control_run *c)
 	pthread_mutex_unlock(&c->lock);
 	if (!o)
 		return fail("there are no numbers yet: an output or a script holds the run up");
+	json_object_set_new(o, "run", mt_json_text(c->run_id));
 	json_object_set_new(o, "age_s", json_real(age_s));
 	json_object_set_new(o, "elapsed_s", json_real((double)(mt_monotonic_ms() - c->began_ms) / 1e3));
 	return value(o);

@@ -4,7 +4,7 @@
  *
  * A question is an object {"ask": NAME, …}, the answer {"value": …} or {"error": SENTENCE}.
  *
- *   report       totals, sources, outputs as in --json; age_s: how old they are
+ *   report       totals, sources, outputs as in --json; run: its id; age_s: how old they are
  *   queues       what waits, and for what
  *   sample       packets that passed, and how many of them were taken
  *   interfaces   all, in the order of their numbers
@@ -31,6 +31,7 @@ struct mt_control_run {
 	struct mt_flow *flow;
 	struct mt_ifaces *ifaces;
 	struct mt_tap *tap;
+	const char *run_id;
 	int64_t began_ms;
 
 	pthread_mutex_t lock;   /* of what follows */

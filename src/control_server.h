@@ -25,7 +25,6 @@ struct mt_control_place {
 	uid_t owner;    /* may attach, and root */
 	struct mt_tap *tap;
 	const struct mt_options *options; /* of the capture */
-	const char *run_id;
 };
 
 /* Serve until the capture ends, then exit. */

@@ -264,8 +264,6 @@ static int open_lua(struct session *s, struct mt_err *err)
 	s->lua.ctx = s;
 	s->lua.clock = &s->clock;
 	s->lua.live = true;
-	s->lua.capture = s->place->options;
-	s->lua.run_id = s->place->run_id;
 	return mt_script_prompt_begin(&s->lua) ? mt_err_set(err, "the prompt could not be started") : 0;
 }
 

@@ -760,7 +760,7 @@ static int run(struct program *p)
 	if (started)
 		return started;
 	mt_run_set_control(p->run, p->control);
-	if ((p->control && mt_control_answer(p->control, p->run, p->flow, p->ifaces, &err)) ||
+	if ((p->control && mt_control_answer(p->control, p->run, p->flow, p->ifaces, p->run_id, &err)) ||
 	    mt_run_start(p->run, p->flow, &err)) {
 		mt_log_error("%s", err.text);
 		return MT_STATUS_OUTPUT;
@@ -852,7 +852,7 @@ int main(int argc, char **argv)
 	if ((control && !(p.control = mt_control_listen(control, p.options.user, &err))) ||
 	    (p.options.sandbox && enter_sandbox(&p.options, &err)) ||
 	    (p.options.user && mt_privileges_gain_none(&err)) ||
-	    (control && mt_control_start(p.control, &p.options, p.run_id, &err)))
+	    (control && mt_control_start(p.control, &p.options, &err)))
 		mt_log_error("%s", err.text);
 	else if (!start_signal_thread(&p))
 		status = run(&p);

@@ -55,13 +55,13 @@ static void add_segment(void *list, json_t *line)
 	json_array_append(list, line);
 }
 
-/* The lines of the manifests in the folders that the capture writes, of this run. */
-static int segments(lua_State *L)
+/* manifests({folder, …}, run) -> the lines of that run in the manifests there. */
+static int manifests(lua_State *L)
 {
-	const struct mt_script_prompt *p = prompt_of(L);
 	json_t *all = json_array(), *list = json_array(), *line;
 	size_t i;
-	lua_settop(L, 1);
+	const char *id = luaL_checkstring(L, 2);
+	lua_settop(L, 2);
 	for (int k = 1; k <= (int)lua_objlen(L, 1); k++) {
 		lua_rawgeti(L, 1, k);
 		if (lua_isstring(L, -1))
@@ -71,7 +71,7 @@ static int segments(lua_State *L)
 	json_array_foreach(all, i, line)
 	{
 		const char *run = json_string_value(json_object_get(line, "run"));
-		if (run && strcmp(run, p->run_id) == 0)
+		if (run && strcmp(run, id) == 0)
 			json_array_append(list, line);
 	}
 	mt_lua_push_json(L, list);
@@ -102,7 +102,7 @@ int mt_script_prompt_begin(struct mt_script_prompt *p)
 	lua_setfield(L, -2, "colours");
 	if (p->ask) {
 		set_function(p, L, "ask", ask);
-		set_function(p, L, "manifests", segments);
+		set_function(p, L, "manifests", manifests);
 	}
 	lua_pushlightuserdata(L, p->clock);
 	lua_setfield(L, -2, "clock");

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 
 #include "err.h"
-#include "options.h"
 #include "prompt.h"
 #include "script.h"
 #include "stepper.h"
@@ -28,8 +27,6 @@ struct mt_script_prompt {
 	/* Beside a running capture: have it answer a question or do something (control_ask.h); arguments:
 	 * taken, may be NULL.  New reference, or NULL with err.  NULL: there is no capture. */
 	json_t *(*ask)(void *ctx, const char *what, json_t *arguments, struct mt_err *err);
-	const struct mt_options *capture; /* its options */
-	const char *run_id;               /* of its manifests */
 	bool live;
 	bool colours; /* on standard output */
 };

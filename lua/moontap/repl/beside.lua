@@ -124,7 +124,7 @@ local function closed_segments(now)
       folders[#folders + 1] = output.path
     end
   end
-  return manifests(folders)
+  return manifests(folders, now.run)
 end
 
 local function segment_line(line)
