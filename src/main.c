@@ -94,6 +94,10 @@ static int settle_output(struct mt_program *p, struct mt_output_config *c)
 	/* each file of a split output may have another */
 	c->linktype = links.n && !c->split_files ? links.linktype[0] : 0xffff;
 	c->segment.live = p->options.any_live;
+	c->anonymous = p->script && mt_script_is_private(p->script);
+	c->other_times = p->script && mt_script_moves_times(p->script);
+	if (c->other_times) /* it would tell when the run was */
+		snprintf(p->run_id, sizeof p->run_id, "%016llx", (unsigned long long)mt_seed());
 	c->segment.run_id = p->run_id;
 	return 0;
 }

@@ -24,6 +24,7 @@ local KEYS = {
   interval = { number = true, ["function"] = true },
   on_error = { string = true },
   outputs = { ["function"] = true }, -- declares outputs by the arguments
+  private = { boolean = true, ["function"] = true }, -- outputs do not name sources; see M.load
   results = { ["function"] = true },
 }
 
@@ -276,6 +277,13 @@ function M.load(word, recipes)
     fail("script %s: interval must be between 0.000001 and 1000000000 seconds, found %s", name, tostring(interval))
   end
   resolve(name, script, "outputs", values, "nil")
+  local private = script.private
+  if type(private) == "function" then
+    private = resolve(name, script, "private", values, "string")
+  end
+  if type(private) == "string" and private ~= "times" and private ~= "names" then
+    fail("script %s: private must give \"names\" or \"times\", found '%s'", name, private)
+  end
   local hooks = {}
   for key in pairs(HOOKS) do
     hooks[key] = script[key]
@@ -285,7 +293,7 @@ function M.load(word, recipes)
     hooks = hooks, results = script.results, rule = script.on_error,
     filter = resolve(name, script, "filter", values, "string"),
     keep = resolve(name, script, "keep", values, "string"),
-    interval = interval,
+    interval = interval, private = private,
   }
 end
 
