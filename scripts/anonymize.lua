@@ -18,7 +18,7 @@
 -- Lengths, times (without round), ports, TTL, IP identification, TCP sequence numbers, VLAN and tunnel numbers stay,
 -- and can tell who somebody is to one who knows the network or saw the traffic.
 -- payload=keep is for payload that is harmless: it is not looked at.
--- Example: sh -c '(umask 077; head -c 32 /dev/zero >secret.key); moontap -l anonymize,key=secret.key -o p.pcap FILE'
+-- Example: -l anonymize,key=secret.key -o public.pcap spec/fixtures/web.pcap
 local anonymizer = require "moontap.anonymizer"
 local format = require "moontap.format"
 
