@@ -112,6 +112,8 @@ static bool anonymize_header(struct mt_walk *w, const struct mt_decoded *d, enum
 	case MT_TUNNEL_GRE:
 	case MT_TUNNEL_PPTP:
 	case MT_TUNNEL_ERSPAN:
+		if (n < 4 || w->in[at] & 0x40) /* source routes are addresses */
+			return false;
 		gre(w, at, n, kind);
 		return true;
 	case MT_TUNNEL_ETHERIP:
