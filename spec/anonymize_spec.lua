@@ -98,7 +98,7 @@ describe("anonymize", function()
   it("reports what was kept, changed and cut", function()
     local r = t.json("moontap --json -l anonymize,key=key -o o.pcap f/web.pcap")
     local a = r.scripts.anonymize
-    assert.same({ r.packets, r.captured_bytes }, { a.packets, a.bytes })
+    assert.same({ r.packets, r.bytes }, { a.packets, a.bytes })
     assert.equal(a.packets, a.whole + a.cut.payload)
     assert.equal(a.bytes - tonumber(t.run("capinfos -rTMd o.pcap").out:match("(%d+)%s*$")), a.cut_bytes.payload)
     assert.equal(a.packets, a.headers.ethernet)
