@@ -31,8 +31,8 @@ local MOST_SECONDS = 4e9
 -- Names in the order of the enums in abi.h.
 local CUTS = { [0] = "nothing", "payload", "padding", "link type", "type above link", "IP protocol", "fragment",
   "message body", "header not captured", "malformed header", "too deep" }
-local HEADERS = { [0] = "ethernet", "cooked", "vlan", "mpls", "ppp", "arp", "ipv4", "ipv6", "tcp", "udp", "sctp", "icmp",
-  "icmpv6", "igmp", "icmp quote", "tunnel", "other" }
+local HEADERS = { [0] = "ethernet", "cooked", "vlan", "mpls", "ppp", "arp", "ipv4", "ipv6", "tcp", "udp", "sctp",
+  "icmp", "icmpv6", "igmp", "icmp quote", "tunnel", "other" }
 local CHANGES = { [0] = "ipv4 addresses", "ipv6 addresses", "mac addresses", "ports", "ip options", "tcp options",
   "tunnel headers", "checksums", "packet comments" }
 
@@ -138,10 +138,11 @@ end
 function M.new(options)
   options = options or {}
   sketch.check_options("moontap.anonymizer", options, KNOWN)
-  local key, why = options.key, nil
+  local key = options.key
   if (key == nil) == (options.key_file == nil) then
     misuse.raise "moontap.anonymizer: expected one of key and key_file"
   elseif key == nil then
+    local why
     key, why = M.read_key(tostring(options.key_file))
     if not key then
       misuse.raise("moontap.anonymizer: key_file %s", why)

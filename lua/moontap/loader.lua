@@ -217,7 +217,8 @@ local function help_text(name, script)
   lines[#lines + 1] = #names > 0 and "Arguments:" or "It takes no arguments."
   for _, key in ipairs(names) do
     local declaration = script.args[key]
-    local default = declaration.default == nil and "" or (" (default %s)"):format(tostring(declaration.default))
+    local none = declaration.default == nil or declaration.default == ""
+    local default = none and "" or (" (default %s)"):format(tostring(declaration.default))
     lines[#lines + 1] = ("  %-12s %s%s"):format(key, declaration.help or "", default)
   end
   lines[#lines + 1] = ""
