@@ -27,35 +27,19 @@ struct entry {
 	struct mt_address in, out; /* in.len 0: empty */
 };
 
+/* Of IPv4, which most addresses are: half a line of the processor's cache.  Before anything else is known, all
+ * hold 0.0.0.0 and what becomes of it. */
+struct ipv4_set {
+	uint32_t in[WAYS], out[WAYS];
+};
+
 struct mt_cryptopan {
 	struct aes128_ctx aes;
 	uint8_t pad[AES_BLOCK_SIZE];
-	struct entry *cache; /* sets of WAYS */
-	unsigned next;       /* the one that is given up next, in any set */
+	struct ipv4_set *ipv4; /* 1 << SET_BITS */
+	struct entry *cache;   /* of other addresses: sets of WAYS */
+	unsigned next;         /* the one that is given up next, in any set */
 };
-
-struct mt_cryptopan *mt_cryptopan_new(const char *key)
-{
-	struct mt_cryptopan *c = calloc(1, sizeof *c);
-	if (c)
-		c->cache = calloc(CACHE, sizeof *c->cache);
-	if (!c || !c->cache) {
-		mt_cryptopan_free(c);
-		return NULL;
-	}
-	aes128_set_encrypt_key(&c->aes, (const uint8_t *)key);
-	aes128_encrypt(&c->aes, AES_BLOCK_SIZE, c->pad, (const uint8_t *)key + AES128_KEY_SIZE);
-	return c;
-}
-
-void mt_cryptopan_free(struct mt_cryptopan *c)
-{
-	if (!c)
-		return;
-	free(c->cache);
-	explicit_bzero(c, sizeof *c);
-	free(c);
-}
 
 /* The first n bits of 64, from the highest on. */
 static uint64_t first_bits(unsigned n)
@@ -83,13 +67,66 @@ static void map(struct mt_cryptopan *c, const struct mt_address *in, struct mt_a
 	        .high = htobe64(address[0] ^ flips[0]), .low = htobe64(address[1] ^ flips[1]), .len = in->len};
 }
 
+struct mt_cryptopan *mt_cryptopan_new(const char *key)
+{
+	struct mt_cryptopan *c = calloc(1, sizeof *c);
+	if (c) {
+		c->cache = calloc(CACHE, sizeof *c->cache);
+		c->ipv4 = calloc((size_t)1 << SET_BITS, sizeof *c->ipv4);
+	}
+	if (!c || !c->cache || !c->ipv4) {
+		mt_cryptopan_free(c);
+		return NULL;
+	}
+	aes128_set_encrypt_key(&c->aes, (const uint8_t *)key);
+	aes128_encrypt(&c->aes, AES_BLOCK_SIZE, c->pad, (const uint8_t *)key + AES128_KEY_SIZE);
+	struct mt_address zero = {.len = 4}, mapped;
+	map(c, &zero, &mapped);
+	for (size_t i = 0; i < (size_t)1 << SET_BITS; i++)
+		for (unsigned k = 0; k < WAYS; k++)
+			memcpy(&c->ipv4[i].out[k], &mapped.high, 4);
+	return c;
+}
+
+void mt_cryptopan_free(struct mt_cryptopan *c)
+{
+	if (!c)
+		return;
+	free(c->cache);
+	free(c->ipv4);
+	explicit_bzero(c, sizeof *c);
+	free(c);
+}
+
 static bool same(const struct mt_address *a, const struct mt_address *b)
 {
 	return a->high == b->high && a->low == b->low && a->len == b->len;
 }
 
+static void map_ipv4(struct mt_cryptopan *c, struct mt_address *address)
+{
+	uint32_t in;
+	memcpy(&in, &address->high, 4);
+	struct ipv4_set *set = &c->ipv4[in * UINT32_C(0x9e3779b1) >> (32 - SET_BITS)];
+	unsigned way = 0;
+	while (way < WAYS && set->in[way] != in)
+		way++;
+	if (way == WAYS) {
+		struct mt_address out;
+		way = c->next++ % WAYS;
+		map(c, address, &out);
+		set->in[way] = in;
+		memcpy(&set->out[way], &out.high, 4);
+	}
+	memcpy(&address->high, &set->out[way], 4);
+}
+
 void mt_cryptopan_map(struct mt_cryptopan *c, struct mt_address *address)
 {
+	if (address->len == 4) {
+		map_ipv4(c, address);
+		return;
+	}
 	uint64_t hash = (address->high ^ address->low * 0x9e3779b97f4a7c15 ^ address->len) * 0xd6e8feb86659fd93;
 	struct entry *ways = &c->cache[(hash >> (64 - SET_BITS)) * WAYS];
 	for (unsigned i = 0; i < WAYS; i++)
