@@ -30,6 +30,7 @@ local CHAPTERS = {
   { module = "moontap.histogram", object = "h", class = "moontap.Histogram", title = "Histograms" },
   { module = "moontap.rate", object = "r", class = "moontap.Rate", title = "Rates" },
   { module = "moontap.cryptopan", title = "Anonymization" },
+  { module = "moontap.anonymizer", object = "anonymizer", class = "moontap.Anonymizer", title = "Anonymous packets" },
   { module = "moontap.metric", title = "Gauges and counters" },
   { module = "moontap.trigger", title = "The flight recorder" },
   { module = "moontap.publish", title = "Values for those who attach" },

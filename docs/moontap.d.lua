@@ -851,6 +851,20 @@ function moontap.rate(options) end
 ---@return function
 function moontap.cryptopan(options) end
 
+---Packets without what tells who sent them.
+---@class moontap.Anonymizer
+local moontap_Anonymizer = {}
+
+---What was done so far: `packets`, `bytes` (captured), `whole` packets that lost nothing; and by name: `headers` that
+--- were kept, `changed` fields, `cut` packets and `cut_bytes` by the reason why their rest went.
+---@return table
+function moontap_Anonymizer:counts() end
+
+---Make one; call it with a packet.
+---@param options table - key: a string of 32 bytes, or  - key_file: a file of 32 bytes that nobody but its owner may read  - payload: what becomes of bytes that are not known to be safe: `cut` (default), `zero`, or `keep`, which keeps the    payload of TCP, UDP and echoes and cuts what else is not known  - mac: `hide` (default), `oui`, `keep`  - ports: `keep` (default), `hide`  - tcp_times: the timestamps option: `hide` (default), `keep`  - shift: seconds that are added to times  - round: seconds to a multiple of which times are rounded down
+---@return function # with a method `counts`
+function moontap.anonymizer(options) end
+
 ---
 ---@class moontap.Gauge
 local moontap_Gauge = {}

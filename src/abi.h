@@ -947,7 +947,7 @@ MT_EXPORT int32_t mt_edit_comment(struct mt_hook_state *st, struct mt_packet *pa
  * *len: bytes of the text.  The search goes on behind the text. */
 MT_EXPORT int32_t mt_packet_comment(const struct mt_packet *packet, uint32_t at, uint32_t *len);
 
-/* --- anonymization (cryptopan.c) --------------------------------------------------------------- */
+/* --- anonymization (cryptopan.c, anonymize.h) --------------------------------------------------- */
 
 enum { MT_CRYPTOPAN_KEY = 32 }; /* bytes of a key: AES key, then what the pad is made of */
 
@@ -959,6 +959,91 @@ MT_EXPORT void mt_cryptopan_free(struct mt_cryptopan *c);
 MT_EXPORT void mt_cryptopan_map(struct mt_cryptopan *c, struct mt_address *address);
 /* A key of exactly len bytes from a file that nobody else may read.  0, or -1 and a sentence in why[size]. */
 MT_EXPORT int32_t mt_key_file_read(const char *path, char *key, uint32_t len, char *why, uint32_t size);
+
+/* What becomes of bytes that are not known to be safe: cut off, or zeroed; or TCP and UDP payload is kept. */
+enum mt_anonymize_rest { MT_REST_CUT, MT_REST_ZERO, MT_REST_KEEP };
+/* MAC addresses: pseudonyms; pseudonyms behind the vendor's first three bytes; as they are. */
+enum mt_anonymize_mac { MT_MAC_HIDE, MT_MAC_OUI, MT_MAC_KEEP };
+
+struct mt_anonymize_policy {
+	int64_t shift_ns;   /* added to times */
+	int64_t round_ns;   /* then they are rounded down to a multiple of it; 0: they are not */
+	uint32_t payload;   /* enum mt_anonymize_rest */
+	uint32_t mac;       /* enum mt_anonymize_mac */
+	uint32_t ports;     /* 1: pseudonyms */
+	uint32_t tcp_times; /* 1: the timestamps option of TCP stays */
+};
+
+/* Why the rest of a packet was not kept. */
+enum mt_anonymize_cut {
+	MT_CUT_NOTHING, /* all of it was */
+	MT_CUT_PAYLOAD,
+	MT_CUT_PADDING,   /* behind the IP packet */
+	MT_CUT_LINK,      /* a link type that is not known */
+	MT_CUT_TYPE,      /* an Ethernet type, or what PPP or MPLS carry */
+	MT_CUT_PROTOCOL,  /* an IP protocol or extension header */
+	MT_CUT_FRAGMENT,  /* not the first one */
+	MT_CUT_MESSAGE,   /* the body of an ICMP, ND, IGMP or tunnel message */
+	MT_CUT_SHORT,     /* a header that was not captured whole */
+	MT_CUT_MALFORMED, /* a header that contradicts itself */
+	MT_CUT_DEEP,      /* too many headers around each other */
+	MT_CUT_REASONS
+};
+
+/* Headers that were kept: mt_anonymize_counts.headers. */
+enum mt_anonymize_header {
+	MT_HEADER_ETHERNET,
+	MT_HEADER_COOKED,
+	MT_HEADER_VLAN,
+	MT_HEADER_MPLS,
+	MT_HEADER_PPP,
+	MT_HEADER_ARP,
+	MT_HEADER_IPV4,
+	MT_HEADER_IPV6,
+	MT_HEADER_TCP,
+	MT_HEADER_UDP,
+	MT_HEADER_SCTP,
+	MT_HEADER_ICMP,
+	MT_HEADER_ICMPV6,
+	MT_HEADER_IGMP,
+	MT_HEADER_QUOTE,
+	MT_HEADER_TUNNEL,
+	MT_HEADER_OTHER,
+	MT_HEADER_KINDS
+};
+
+/* What was changed: mt_anonymize_counts.changed. */
+enum mt_anonymize_change {
+	MT_CHANGE_IPV4,
+	MT_CHANGE_IPV6,
+	MT_CHANGE_MAC,
+	MT_CHANGE_PORT,
+	MT_CHANGE_IP_OPTIONS,
+	MT_CHANGE_TCP_OPTIONS,
+	MT_CHANGE_TUNNEL, /* fields of tunnel headers */
+	MT_CHANGE_CHECKSUM,
+	MT_CHANGE_METADATA, /* pcapng options of packets: comments and the like */
+	MT_CHANGE_KINDS
+};
+
+struct mt_anonymize_counts {
+	uint64_t packets;
+	uint64_t bytes;                     /* captured */
+	uint64_t cut[MT_CUT_REASONS];       /* packets that lost bytes */
+	uint64_t cut_bytes[MT_CUT_REASONS]; /* also those that were zeroed */
+	uint64_t headers[MT_HEADER_KINDS];
+	uint64_t changed[MT_CHANGE_KINDS];
+};
+
+struct mt_anonymizer;
+/* key: MT_CRYPTOPAN_KEY bytes.  policy is copied.  NULL: out of memory. */
+MT_EXPORT struct mt_anonymizer *mt_anonymizer_new(const char *key, const struct mt_anonymize_policy *policy);
+MT_EXPORT void mt_anonymizer_free(struct mt_anonymizer *a);
+/* Borrowed, valid as long as a. */
+MT_EXPORT const struct mt_anonymize_counts *mt_anonymizer_counts(const struct mt_anonymizer *a);
+/* Make a packet of the batch in hand anonymous.  0; -1: out of memory; -2: it is a copy.  Then it is as it was.
+ */
+MT_EXPORT int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct mt_packet *packet);
 
 /* --- outputs that are split by a key (split.h) ------------------------------------------------ */
 

@@ -119,9 +119,13 @@ static size_t text_len(const char *text)
 
 /* --- section and interfaces ------------------------------------------------------------ */
 
-/* What stands in if_name and if_description: the source is named in one of them. */
-static void interface_texts(const struct mt_iface *iface, const char **name, const char **description)
+/* What stands in if_name and if_description: the source is named in one of them, unless nobody shall know. */
+static void interface_texts(const struct mt_encoder *e, const struct mt_iface *iface, const char **name,
+                            const char **description)
 {
+	*name = *description = NULL;
+	if (e->config->anonymous)
+		return;
 	*name = iface->name ? iface->name : iface->source;
 	*description = iface->description;
 	if (!*description && iface->source && *name && strcmp(*name, iface->source) != 0)
@@ -131,7 +135,7 @@ static void interface_texts(const struct mt_iface *iface, const char **name, con
 static size_t interface_bytes(const struct mt_encoder *e, uint32_t id)
 {
 	const char *name, *description;
-	interface_texts(mt_ifaces_get(e->ifaces, id), &name, &description);
+	interface_texts(e, mt_ifaces_get(e->ifaces, id), &name, &description);
 	size_t len = 16 + 8 + 4 + BLOCK_TAIL; /* if_tsresol is 8 */
 	len += text_len(name) ? 4 + pad4(text_len(name)) : 0;
 	return len + (text_len(description) ? 4 + pad4(text_len(description)) : 0);
@@ -170,7 +174,7 @@ static size_t put_interface(struct mt_encoder *e, uint32_t id)
 	uint8_t *start = e->block->data + e->block->used, *at = start;
 	if (remember(e->impl, id))
 		return 0;
-	interface_texts(iface, &name, &description);
+	interface_texts(e, iface, &name, &description);
 	put32(&at, BLOCK_IDB);
 	put32(&at, 0);
 	put16(&at, iface->linktype);

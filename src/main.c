@@ -24,6 +24,7 @@
 #include "report.h"
 #include "sandbox.h"
 #include "script.h"
+#include "seed.h"
 #include "units.h"
 
 /* --- preparations ------------------------------------------------------------------------ */
@@ -94,6 +95,13 @@ static int settle_output(struct mt_program *p, struct mt_output_config *c)
 	/* each file of a split output may have another */
 	c->linktype = links.n && !c->split_files ? links.linktype[0] : 0xffff;
 	c->segment.live = p->options.any_live;
+	c->anonymous = p->script && mt_script_is_private(p->script);
+	c->other_times = p->script && mt_script_moves_times(p->script);
+	if (c->other_times && strchr(p->run_id, '-')) { /* it would tell when the run was */
+		uint64_t random;
+		mt_seed_draw(&random, 1);
+		snprintf(p->run_id, sizeof p->run_id, "%016llx", (unsigned long long)random);
+	}
 	c->segment.run_id = p->run_id;
 	return 0;
 }

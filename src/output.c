@@ -82,7 +82,9 @@ static enum mt_stage enter_stage(const struct mt_output *o, enum mt_stage stage)
 
 static const char *source_name(const struct mt_output *o, const struct mt_packet *p)
 {
-	const char *name = p && o->encoder.ifaces ? mt_ifaces_get(o->encoder.ifaces, p->iface)->source : NULL;
+	const char *name = p && o->encoder.ifaces && !o->config->anonymous
+	                           ? mt_ifaces_get(o->encoder.ifaces, p->iface)->source
+	                           : NULL;
 	return name ? name : "";
 }
 
@@ -588,7 +590,7 @@ int mt_output_tick(struct mt_output *o, int64_t clock_ns, int64_t now_ms, struct
 		o->holding = false;
 	if (o->open && mt_segments_displaced(o->segments, now_ms) && end_segment(o, "moved", err))
 		return -1;
-	if (clock_ns == INT64_MIN)
+	if (clock_ns == INT64_MIN || o->config->other_times)
 		return 0;
 	if (o->due && o->due_ns == INT64_MIN)
 		o->due_ns = clock_ns;

@@ -55,6 +55,8 @@ struct mt_output_config {
 	bool segmented;          /* -B */
 	uint32_t split_files;    /* the most files of a split output (split.h), the others' aside; 0: no such */
 	enum mt_format format;   /* not MT_FORMAT_AUTO */
+	bool anonymous;          /* a script is private: no names of sources and interfaces */
+	bool other_times;        /* … and changes times: the stream clock means nothing to the output */
 	bool microseconds;       /* pcap: write microsecond stamps */
 	bool refuse_finer;       /* … and no packet whose time would lose digits by that */
 	uint16_t

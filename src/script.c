@@ -37,6 +37,7 @@ struct mt_script {
 	jmp_buf way_out; /* … to call() */
 
 	bool packet_hooks, segment_open, segment_close, block;
+	bool is_private, moves_times; /* what outputs must not tell */
 	atomic_bool failed;           /* others may ask while a hook is out */
 	char *name;                   /* what on_segment_open gave last */
 	struct mt_stage_clock *clock; /* --profile; or NULL */
@@ -495,6 +496,8 @@ int mt_script_load(struct mt_script *s, const char *extra, struct mt_err *err)
 		s->segment_open = flag(L, "segment_open");
 		s->segment_close = flag(L, "segment_close");
 		s->block = flag(L, "block");
+		s->is_private = flag(L, "is_private");
+		s->moves_times = flag(L, "moves_times");
 	}
 	lua_settop(L, 0);
 	return result;
@@ -523,6 +526,16 @@ bool mt_script_has_segment_close(const struct mt_script *s)
 bool mt_script_has_block(const struct mt_script *s)
 {
 	return s->block;
+}
+
+bool mt_script_is_private(const struct mt_script *s)
+{
+	return s->is_private;
+}
+
+bool mt_script_moves_times(const struct mt_script *s)
+{
+	return s->moves_times;
 }
 
 bool mt_script_failed(const struct mt_script *s)

@@ -39,6 +39,9 @@ bool mt_script_has_packet_hooks(const struct mt_script *s);
 bool mt_script_has_segment_open(const struct mt_script *s);
 bool mt_script_has_segment_close(const struct mt_script *s);
 bool mt_script_has_block(const struct mt_script *s);
+/* Is a script private: outputs shall not name sources and interfaces?  And does it change times? */
+bool mt_script_is_private(const struct mt_script *s);
+bool mt_script_moves_times(const struct mt_script *s);
 /* Rules and filters of the chain, for packets that go past it; filled in by mt_script_start. */
 struct mt_bypass *mt_script_bypass(const struct mt_script *s);
 

@@ -362,7 +362,7 @@ static json_t *make_line(struct mt_segments *s, const struct mt_segment_view *vi
 	        .late = c ? since(c->late, &s->late) : 0,
 	        .clock_jumps = c ? since(c->clock_jumps, &s->clock_jumps) : 0,
 	        .script_bypassed = c ? since(c->script_bypassed, &s->script_bypassed) : 0,
-	        .sources = sources_since(s),
+	        .sources = s->config->anonymous ? json_array() : sources_since(s),
 	        .sha256 = s->config->segment.sha256 && result->sha256[0] ? result->sha256 : NULL,
 	};
 	json_t *line = mt_manifest_line(&entry);

@@ -2,8 +2,8 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `trigger`, `publish`, `cryptopan`, `load`, `output`, `split`, `plot`, `json` and
--- `format`, each in a chapter of its own. `moontap.version` is a string, the version of the program.
+-- `rate`, `gauge`, `counter`, `trigger`, `publish`, `cryptopan`, `anonymizer`, `load`, `output`, `split`, `plot`,
+-- `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the version of the program.
 -- @module moontap
 
 local address = require "moontap.address"
@@ -54,6 +54,7 @@ M.format = format
 -- pay for what it does not use: the name, its module, and what of it is the value if not all.
 local LATER = {
   counter = { "moontap.metric", "counter" },
+  anonymizer = { "moontap.anonymizer", "new" },
   cryptopan = { "moontap.cryptopan", "new" },
   distinct = { "moontap.distinct", "new" },
   filter = { "moontap.filter", "new" },

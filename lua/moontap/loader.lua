@@ -24,6 +24,7 @@ local KEYS = {
   interval = { number = true, ["function"] = true },
   on_error = { string = true },
   outputs = { ["function"] = true }, -- declares outputs by the arguments
+  private = { boolean = true, ["function"] = true }, -- outputs do not name sources; see M.load
   results = { ["function"] = true },
 }
 
@@ -216,7 +217,8 @@ local function help_text(name, script)
   lines[#lines + 1] = #names > 0 and "Arguments:" or "It takes no arguments."
   for _, key in ipairs(names) do
     local declaration = script.args[key]
-    local default = declaration.default == nil and "" or (" (default %s)"):format(tostring(declaration.default))
+    local none = declaration.default == nil or declaration.default == ""
+    local default = none and "" or (" (default %s)"):format(tostring(declaration.default))
     lines[#lines + 1] = ("  %-12s %s%s"):format(key, declaration.help or "", default)
   end
   lines[#lines + 1] = ""
@@ -276,6 +278,13 @@ function M.load(word, recipes)
     fail("script %s: interval must be between 0.000001 and 1000000000 seconds, found %s", name, tostring(interval))
   end
   resolve(name, script, "outputs", values, "nil")
+  local private = script.private
+  if type(private) == "function" then
+    private = resolve(name, script, "private", values, "string")
+  end
+  if type(private) == "string" and private ~= "times" and private ~= "names" then
+    fail("script %s: private must give \"names\" or \"times\", found '%s'", name, private)
+  end
   local hooks = {}
   for key in pairs(HOOKS) do
     hooks[key] = script[key]
@@ -285,7 +294,7 @@ function M.load(word, recipes)
     hooks = hooks, results = script.results, rule = script.on_error,
     filter = resolve(name, script, "filter", values, "string"),
     keep = resolve(name, script, "keep", values, "string"),
-    interval = interval,
+    interval = interval, private = private,
   }
 end
 

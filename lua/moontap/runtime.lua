@@ -768,6 +768,9 @@ local function add(script, place)
   place = place or #scripts + 1
   script.errors = 0
   script.rule = settings.rule or script.rule or (settings.live and "keep" or "stop")
+  if script.private and script.rule == "keep" then
+    script.rule = "drop" -- what it did not finish is not for others, whatever was asked for
+  end
   if script.interval then
     script.every_ns = ffi.cast("int64_t", math.floor(script.interval * 1e9 + 0.5))
     script.next_ns = ffi.new("int64_t[1]", UNSET)
@@ -818,7 +821,12 @@ function M.load(hook_state, given)
     add(script)
   end
   output.attach(nil, nil)
+  local private, times = false, false
+  for _, script in ipairs(scripts) do
+    private, times = private or not not script.private, times or script.private == "times"
+  end
   return {
+    is_private = private, moves_times = times,
     packet = has "on_packet" or has "on_batch" or has "on_interval" or has "rotate" or M.any_keep(),
     segment_open = has "on_segment_open", segment_close = has "on_segment_close", block = has "on_block",
   }
