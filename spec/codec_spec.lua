@@ -150,6 +150,58 @@ describe("codec", function()
     end)
   end
 
+  -- RFC 1952, 2.3.1: checksum and length, four bytes each; a member is short or long.
+  for _, packets in ipairs { 100, PACKETS } do
+    it(("gzip: what stands behind the data of %d packets is checked, and all packets come before the complaint"):format(packets), function()
+      make(packets)
+      t.run("gzip -1 -c in/1.pcap >good")
+      local good, n = t.read("good"), size("good")
+      for at = 1, 8 do
+        t.write("bad", good:sub(1, n - at) .. string.char((good:byte(n - at + 1) + 1) % 256) .. good:sub(n - at + 2))
+        local r = t.run("moontap -o out.pcap --overwrite bad", 2)
+        assert.is_truthy(r.err:find("bad: gzip data: checksum does not match", 1, true), r.err)
+        assert.equal(packets, first_packets("out.pcap"))
+        t.write("bad", good:sub(1, n - at))
+        r = t.run("moontap -o out.pcap --overwrite bad", 2)
+        assert.is_truthy(r.err:find("bad: gzip data end before the end of the stream", 1, true), r.err)
+        assert.equal(packets, first_packets("out.pcap"))
+      end
+      -- of two members the first is wrong: what follows is not believed
+      t.write("one", t.read("in/1.pcap"):sub(1, 24 + 80 * math.floor(packets / 2)))
+      t.write("two", t.read("in/1.pcap"):sub(25 + 80 * math.floor(packets / 2)))
+      t.run("gzip -1 -c one >a; gzip -1 -c two >b; cat a b >both; moontap -o out.pcap --overwrite both; cmp out.pcap in/1.pcap")
+      local a = t.read("a")
+      t.write("both", a:sub(1, #a - 8) .. string.char((a:byte(#a - 7) + 1) % 256) .. a:sub(#a - 6) .. t.read("b"))
+      assert.is_truthy(t.run("moontap -o out.pcap --overwrite both", 2).err:find("checksum does not match", 1, true))
+      assert.equal(math.floor(packets / 2), first_packets("out.pcap"))
+    end)
+  end
+
+  it("gzip: members of all lengths, empty ones, and headers with all that they can have", function()
+    make(20000)
+    t.write("pack.py", [[
+import gzip, random, struct, sys, zlib
+random.seed(5)
+data, out, at, zero = open("in/1.pcap", "rb").read(), b"", 0, bytes(1)
+def member(part, flags):
+    header = struct.pack("<4BI2B", 31, 139, 8, flags, 0, 0, 255)
+    if flags & 4: header += struct.pack("<H6B", 6, 66, 67, 2, 0, 0, 0)
+    if flags & 8: header += b"name" + zero
+    if flags & 16: header += b"comment" * 50 + zero
+    if flags & 2: header += struct.pack("<H", zlib.crc32(header) & 0xffff)
+    z = zlib.compressobj(random.choice([0, 1, 6]), zlib.DEFLATED, -15)
+    return header + z.compress(part) + z.flush() + struct.pack("<2I", zlib.crc32(part), len(part))
+while at < len(data):
+    n = random.choice([0, 0, 1, 7, 100, 32767, 32768, 32769, 70000, 300000])
+    out += member(data[at:at + n], random.choice([0, 2, 4, 8, 16, 30]))
+    at += n
+open("packed", "wb").write(out)
+]])
+    t.run("python3 pack.py; gzip -tc <packed; moontap -o out.pcap packed; cmp out.pcap in/1.pcap")
+    t.run("python3 -c \"import sys, time; d = open('packed', 'rb').read(); [(sys.stdout.buffer.write(d[i:i + 1]), sys.stdout.buffer.flush())"
+      .. " for i in range(3000)]; sys.stdout.buffer.write(d[3000:])\" | moontap -o out.pcap --overwrite -; cmp out.pcap in/1.pcap")
+  end)
+
   it("is another one in each of 40 files that are merged", function()
     make(PACKETS, 40)
     t.run("moontap --format pcap -o plain.pcap in/*.pcap")

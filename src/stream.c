@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "member_check.h"
+
 enum { MAX_RAW_BUFFER = 64 << 10, POLL_MS = 100, FOLLOW_MS = 50 };
 
 struct mt_stream {
@@ -35,6 +37,7 @@ struct mt_stream {
 	/* Compressed data only.  What decoding uses (also raw_end, late, failed) belongs to the thread
 	 * that is in fill_ahead. */
 	struct mt_decoder *decoder; /* NULL: not compressed */
+	bool wrong;                 /* the reading thread has found a wrong checksum */
 	bool decoded_all;
 	uint8_t *raw; /* compressed bytes */
 	size_t raw_size, raw_pos, raw_len;
@@ -332,6 +335,20 @@ static ssize_t sniff(struct mt_stream *s, struct mt_err *err)
 	return codec && start_decoder(s, codec, err) ? -1 : 1;
 }
 
+/* Decoded bytes, as far as the checksum of gzip members is right. */
+static ssize_t checked_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
+{
+	struct mt_member_check *check = mt_decoder_check(s->decoder);
+	ssize_t n = s->wrong   ? 0
+	            : s->ahead ? mt_readahead_read(s->ahead, buffer, size, s->stop, MT_STREAM_WAIT, err)
+	                       : fill_ahead(s, buffer, size, NULL, err);
+	size_t good =
+	        check && !s->wrong ? mt_member_check_pass(check, buffer, n > 0 ? (size_t)n : 0, &s->wrong) : 0;
+	if (!s->wrong)
+		return n;
+	return good ? (ssize_t)good : mt_err_set(err, "gzip data: checksum does not match");
+}
+
 ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct mt_err *err)
 {
 	if (!s->sniffed) {
@@ -339,10 +356,8 @@ ssize_t mt_stream_read(struct mt_stream *s, uint8_t *buffer, size_t size, struct
 		if (n < 0)
 			return n;
 	}
-	if (s->ahead)
-		return mt_readahead_read(s->ahead, buffer, size, s->stop, MT_STREAM_WAIT, err);
 	if (s->decoder)
-		return fill_ahead(s, buffer, size, NULL, err);
+		return checked_read(s, buffer, size, err);
 	return told_late(s, s->failed ? 0 : plain_read(s, buffer, size, err), err);
 }
 

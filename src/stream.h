@@ -44,6 +44,7 @@ void mt_stream_close(struct mt_stream *s);
 /* --- stream_codec.c -------------------------------------------------------------------- */
 
 struct mt_decoder;
+struct mt_member_check;
 
 /* Compressed bytes on their way in, decoded bytes on their way out. */
 struct mt_decode_buffers {
@@ -70,6 +71,8 @@ enum { MT_DECODER_MAGIC = 6 }; /* bytes that tell every codec */
 const struct mt_decoder_ops *mt_decoder_detect(const uint8_t *head, size_t len);
 /* NULL: out of memory.  label (borrowed) names the source in warnings. */
 struct mt_decoder *mt_decoder_new(const struct mt_decoder_ops *ops, const char *label);
+/* Of gzip: what the reader has to pass the decoded bytes through, borrowed; NULL: none. */
+struct mt_member_check *mt_decoder_check(const struct mt_decoder *d);
 int mt_decoder_run(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err);
 void mt_decoder_free(struct mt_decoder *d);
 

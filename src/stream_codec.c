@@ -9,6 +9,7 @@
 #include "stream.h"
 
 #include <bzlib.h>
+#include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 #include <limits.h>
 #include <lz4frame.h>
@@ -18,8 +19,10 @@
 #include <zstd.h>
 
 #include "log.h"
+#include "member_check.h"
 
 /* Larger windows than xz -9 (65 MiB) and zstd without --long (128 MiB) need are refused. */
+enum { TRAILER = 8, SUMMED_HERE = 32 << 10 /* gzip: bytes of a member */ };
 enum { XZ_MEMORY = 160 << 20, ZSTD_WINDOW_LOG = 27, SHORTEST_HEADER = 5 };
 
 struct mt_decoder {
@@ -100,18 +103,37 @@ static int begin_member(struct mt_decoder *d, struct mt_decode_buffers *b)
 struct gzip {
 	struct inflate_state inflate;
 	struct isal_gzip_header header;
-	bool in_header;
+	bool in_header, in_trailer;
+	uint64_t decoded; /* bytes of the stream so far */
+	uint64_t length;  /* of the member */
+	uint32_t crc;     /* of the member, up to where the reader goes on */
+	bool handed_on;   /* … which it does */
+	struct mt_member_check *check;
+	uint8_t last[TRAILER]; /* bytes that were taken last */
+	uint8_t trailer[TRAILER];
+	unsigned n_trailer;
 };
 
 static int gzip_open(struct mt_decoder *d)
 {
 	d->gzip = calloc(1, sizeof *d->gzip);
-	return d->gzip ? 0 : -1;
+	if (d->gzip)
+		d->gzip->check = mt_member_check_new();
+	if (d->gzip && d->gzip->check)
+		return 0;
+	free(d->gzip);
+	return -1;
 }
 
 static void gzip_close(struct mt_decoder *d)
 {
+	mt_member_check_free(d->gzip->check);
 	free(d->gzip);
+}
+
+struct mt_member_check *mt_decoder_check(const struct mt_decoder *d)
+{
+	return d->ops->open == gzip_open ? d->gzip->check : NULL;
 }
 
 static const char *gzip_error(int code)
@@ -134,6 +156,76 @@ static const char *gzip_error(int code)
 	}
 }
 
+static void begin_gzip(struct gzip *g)
+{
+	isal_inflate_init(&g->inflate);
+	g->inflate.crc_flag = ISAL_DEFLATE;
+	g->header = (struct isal_gzip_header){0};
+	g->in_header = true;
+	g->in_trailer = g->handed_on = false;
+	g->length = g->n_trailer = 0;
+	g->crc = 0;
+}
+
+/* Bytes that a call has made.  Short members are summed up here, so that there are not many marks. */
+static int note_decoded(struct gzip *g, const uint8_t *bytes, size_t n)
+{
+	g->decoded += n;
+	g->length += n;
+	if (g->handed_on)
+		return 0;
+	g->crc = crc32_gzip_refl(g->crc, bytes, n);
+	g->handed_on = g->length >= SUMMED_HERE;
+	return g->handed_on ? mt_member_check_begin(g->check, g->decoded, g->crc) : 0;
+}
+
+/* Bytes that a call has taken: ISA-L may want to give up to eight of them back at the end, when they are no
+ * longer in the input. */
+static void note_taken(struct gzip *g, const uint8_t *bytes, size_t n)
+{
+	size_t kept = n < TRAILER ? TRAILER - n : 0;
+	memmove(g->last, g->last + TRAILER - kept, kept);
+	memcpy(g->last + kept, bytes + n - (TRAILER - kept), TRAILER - kept);
+}
+
+/* ISA-L has taken some bytes behind the data.  It keeps them (2.30), or gives them back (2.32), perhaps when
+ * they are no longer in the input. */
+static void begin_trailer(struct gzip *g, size_t back)
+{
+	struct inflate_state *z = &g->inflate;
+	unsigned bits = z->read_in_length > 0 ? (unsigned)z->read_in_length : 0;
+	uint64_t held = bits ? z->read_in >> bits % 8 : 0;
+	g->in_trailer = true;
+	memcpy(g->trailer, g->last + TRAILER - back, back);
+	for (g->n_trailer = (unsigned)back; bits >= 8 && g->n_trailer < TRAILER; bits -= 8, held >>= 8)
+		g->trailer[g->n_trailer++] = (uint8_t)held;
+	z->read_in_length = 0;
+}
+
+static uint32_t get_le32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Checksum and length, RFC 1952, 2.3.1. */
+static int read_trailer(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
+{
+	struct gzip *g = d->gzip;
+	size_t n = TRAILER - g->n_trailer < b->in_len ? TRAILER - g->n_trailer : b->in_len;
+	memcpy(g->trailer + g->n_trailer, b->in, n);
+	g->n_trailer += (unsigned)n;
+	advance(b, n, 0);
+	if (g->n_trailer < TRAILER)
+		return b->at_end && !n ? cut_short(d, err) : 1;
+	uint32_t crc = get_le32(g->trailer);
+	d->in_member = false;
+	if (get_le32(g->trailer + 4) != (uint32_t)g->length || (!g->handed_on && g->crc != crc))
+		return mt_err_set(err, "gzip data: %s", gzip_error(ISAL_INCORRECT_CHECKSUM));
+	if (g->handed_on && mt_member_check_end(g->check, g->decoded, crc))
+		return mt_err_set(err, "out of memory");
+	return 1;
+}
+
 static int gzip_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct mt_err *err)
 {
 	struct gzip *g = d->gzip;
@@ -142,11 +234,10 @@ static int gzip_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct
 		int begun = begin_member(d, b);
 		if (begun < 2)
 			return begun;
-		isal_inflate_init(z);
-		z->crc_flag = ISAL_GZIP_NO_HDR_VER;
-		g->header = (struct isal_gzip_header){0};
-		g->in_header = true;
+		begin_gzip(g);
 	}
+	if (g->in_trailer)
+		return read_trailer(d, b, err);
 	size_t in = b->in_len, out = clamp_uint(b->out_len);
 	z->next_in = (uint8_t *)(uintptr_t)b->in;
 	z->avail_in = (uint32_t)in;
@@ -156,13 +247,19 @@ static int gzip_decode(struct mt_decoder *d, struct mt_decode_buffers *b, struct
 	g->in_header = g->in_header && code == ISAL_END_INPUT;
 	if (!g->in_header && code == ISAL_DECOMP_OK)
 		code = isal_inflate(z);
-	size_t taken = in - z->avail_in, made = out - z->avail_out;
+	size_t back = z->avail_in > in ? z->avail_in - in : 0;
+	size_t taken = back ? 0 : in - z->avail_in, made = out - z->avail_out;
+	if (note_decoded(g, b->out, made))
+		return mt_err_set(err, "out of memory");
+	note_taken(g, b->in, taken);
 	advance(b, taken, made);
 	if (code < 0)
 		return mt_err_set(err, "gzip data: %s", gzip_error(code));
-	if (z->block_state == ISAL_BLOCK_FINISH)
-		d->in_member = false;
-	else if (b->at_end && !b->in_len && !taken && !made)
+	if (z->block_state == ISAL_BLOCK_FINISH) {
+		begin_trailer(g, back);
+		return read_trailer(d, b, err);
+	}
+	if (b->at_end && !b->in_len && !taken && !made)
 		return cut_short(d, err);
 	return 1;
 }
