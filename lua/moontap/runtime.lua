@@ -13,6 +13,7 @@ local ageing = require "moontap.ageing"
 local api = require "moontap.init"
 local driver = require "moontap.driver"
 local failure = require "moontap.failure"
+local intervals = require "moontap.intervals"
 local loader = require "moontap.loader"
 local pace = require "moontap.pace"
 local packet = require "moontap.packet"
@@ -25,10 +26,6 @@ local PHASE_INTERVAL, PHASE_ROTATE = C.MT_PHASE_INTERVAL, C.MT_PHASE_ROTATE
 local DONE, SERVICE, ROTATE = C.MT_ACTION_DONE, C.MT_ACTION_SERVICE, C.MT_ACTION_ROTATE
 local STOP, FAIL = C.MT_ACTION_STOP, C.MT_ACTION_FAIL
 local STOP_RUN = C.MT_STOP_RUN
-local FOREVER = 0x7fffffffffffffffLL
-local UNSET = -0x7fffffffffffffffLL
-local MANY_INTERVALS = 1000
-local SECOND = 1000000000LL
 
 local st          -- struct mt_hook_state *
 local settings    -- from C: see script.c
@@ -39,7 +36,6 @@ local profile     -- moontap.profile with --profile, else nil
 local resume      -- where the last stage goes on after C has served it
 local failed = false
 local interpreted = false -- the compiler waits; see wait_to_compile
-local due_hook = "on_interval" -- which of a script's functions runs in PHASE_INTERVAL, for messages
 
 local EXIT, OUT_OF_MEMORY, on_raise = failure.EXIT, failure.OUT_OF_MEMORY, failure.on_raise
 
@@ -176,93 +172,11 @@ local function route(name)
   return index
 end
 
-local function floor_to(ts, every)
-  local down = ts - ts % every
-  return ts < 0 and down > every - FOREVER and ts % every ~= 0 and down - every or down
-end
-
--- The boundary after this one; FOREVER when time ends before it.
-local function after(now, every)
-  return now > FOREVER - every and FOREVER or now + every
-end
-
--- What has aged in the objects of a script by a time.  An error goes on with what is behind it.
-local function sweep(place, now)
-  if ageing.has(place) then
-    st.script, st.hook_ns, st.generation = place, now, st.generation + 1
-    due_hook = "on_expire"
-    ageing.sweep(place)
-  end
-end
-
--- The boundaries of one script up to ts.  next_ns moves before the hook is called, so that an
--- error goes on with the one after.
-local function run_intervals(place, ts)
-  local script = scripts[place]
-  local every, next_ns = script.every_ns, script.next_ns
-  if next_ns[0] == UNSET then
-    next_ns[0] = after(floor_to(ts, every), every)
-    return
-  end
-  if ts >= next_ns[0] and (ts - next_ns[0]) / every >= MANY_INTERVALS then
-    next_ns[0] = floor_to(ts, every)
-  end
-  while ts >= next_ns[0] and next_ns[0] ~= FOREVER do
-    local now = next_ns[0]
-    sweep(place, now)
-    next_ns[0] = after(now, every)
-    st.script, st.hook_ns, st.generation = place, now, st.generation + 1
-    due_hook = "on_interval"
-    script.hooks.on_interval(tonumber(now) / 1e9, false)
-  end
-end
-
--- Objects that age are looked after each full second, so that what has ended is reported also while
--- a script does not look anything up.
-local function sweep_seconds(places, next_ns, ts)
-  if ts >= next_ns[0] then
-    local now = floor_to(ts, SECOND)
-    for _, place in ipairs(places) do
-      if not scripts[place].off then
-        sweep(place, now)
-      end
-    end
-    next_ns[0] = after(now, SECOND)
-  end
-end
-
-local function intervals_for(places, due)
-  local second_ns, aged = ffi.new("int64_t[1]", UNSET), false
-  for _, place in ipairs(places) do
-    aged = aged or ageing.has(place)
-  end
-  return function(ts)
-    local soonest = FOREVER
-    st.generation = st.generation + 1 -- no packet outlives its hook
-    for _, place in ipairs(places) do
-      local script = scripts[place]
-      if script.hooks.on_interval and not script.off then
-        run_intervals(place, ts)
-        if script.next_ns[0] < soonest then
-          soonest = script.next_ns[0]
-        end
-      end
-    end
-    if aged then
-      sweep_seconds(places, second_ns, ts)
-      if second_ns[0] < soonest then
-        soonest = second_ns[0]
-      end
-    end
-    due[0] = soonest
-  end
-end
-
 function rebuild()
   if profile then
     profile.begin_stages()
   end
-  stages = driver.stages(shared, scripts, intervals_for)
+  stages = driver.stages(shared, scripts, intervals.of)
 end
 
 -- --- a failing hook ---------------------------------------------------------------------------
@@ -348,7 +262,7 @@ end
 local function recover(stage, why)
   local i = st.index
   if st.phase == PHASE_INTERVAL then
-    if why == EXIT or count_error(scripts[st.script], due_hook, why, place_of_packet "before packet") then
+    if why == EXIT or count_error(scripts[st.script], intervals.hook, why, place_of_packet "before packet") then
       return nil
     end
     return i, -1, -1
@@ -496,11 +410,11 @@ jit.off(run_stage)
 -- @treturn boolean false: a script failed and its rule is stop
 function M.tick()
   for k = 1, #stages do -- by index: switching a script off makes new stages
-    while stages[k].due[0] <= st.clock_ns and stages[k].due[0] ~= FOREVER do
+    while stages[k].due[0] <= st.clock_ns and stages[k].due[0] ~= intervals.FOREVER do
       local ok, why = xpcall(stages[k].intervals, on_raise, st.clock_ns)
       if not ok and why == EXIT then
         return true
-      elseif not ok and count_error(scripts[st.script], due_hook, as_error(why),
+      elseif not ok and count_error(scripts[st.script], intervals.hook, as_error(why),
         (" (at %s)"):format(api.format.time(st.clock_ns))) then
         return false
       end
@@ -771,10 +685,7 @@ local function add(script, place)
   if script.private and script.rule == "keep" then
     script.rule = "drop" -- what it did not finish is not for others, whatever was asked for
   end
-  if script.interval then
-    script.every_ns = ffi.cast("int64_t", math.floor(script.interval * 1e9 + 0.5))
-    script.next_ns = ffi.new("int64_t[1]", UNSET)
-  end
+  intervals.begin(script)
   scripts[place] = script
   if profile then
     profile.add(script, place)
@@ -790,6 +701,7 @@ function M.load(hook_state, given)
   st = ffi.cast("struct mt_hook_state *", hook_state)
   settings = given
   packet.attach(st)
+  intervals.attach(st, scripts)
   segment.attach(st, route)
   shared.state, shared.route = st, route
   if given.clock then
