@@ -246,6 +246,13 @@ local function base_name(name)
   return (name:gsub("^.*/", ""):gsub("%.lua$", ""))
 end
 
+--- What `load` or `expression` have raised, as text.
+-- @param why
+-- @treturn string
+function M.message_of(why)
+  return type(why) == "table" and why.message or tostring(why)
+end
+
 --- Load a script.
 -- @tparam string word as given to -l
 -- @tparam table recipes names of the recipes that are built in

@@ -649,35 +649,6 @@ local function install_globals()
   end
 end
 
--- A prompt writes nothing. An output has a place all the same, so that packets to it are counted by its name.
-local function declare_place(name, _, _, _, files)
-  if files then
-    return nil, "a prompt writes no files of keys"
-  end
-  local last = 0
-  for _, place in pairs(settings.outputs) do
-    last = math.max(last, place)
-  end
-  return settings.outputs[name] or last + 1
-end
-
--- There is no segment to rotate and no block to see.
-local function without_output(script)
-  local without = {}
-  for _, name in ipairs { "rotate", "on_segment_open", "on_segment_close", "on_block" } do
-    if script.hooks[name] then
-      script.hooks[name] = nil
-      without[#without + 1] = name
-    end
-  end
-  script.without = #without > 0 and ("; not called here, as nothing is written: " .. table.concat(without, ", ")) or ""
-end
-
--- What the loader has raised.
-local function message_of(why)
-  return type(why) == "table" and why.message or tostring(why)
-end
-
 local function add(script, place)
   place = place or #scripts + 1
   script.errors = 0
@@ -714,21 +685,22 @@ function M.load(hook_state, given)
     require("moontap.publish").attach(given.publish)
   end
   local output = require "moontap.output"
-  output.attach(given.repl and declare_place or given.declare_output, given.outputs)
+  local chain = given.repl and require "moontap.repl.chain"
+  output.attach(chain and chain.declare_place(given.outputs) or given.declare_output, given.outputs)
   install_globals()
   local recipes = require "moontap.recipe_list"
   for _, word in ipairs(given.scripts) do
     st.script = #scripts + 1 -- for objects that it makes
     local ok, script = pcall(word.expression and loader.expression or loader.load, word.text, recipes)
     if not ok then
-      return nil, message_of(script)
+      return nil, loader.message_of(script)
     end
     if script.help then
       return { help = script.help }
     end
     script.word = not word.expression and word.text or nil
-    if given.repl then
-      without_output(script)
+    if chain then
+      chain.without_output(script)
     end
     add(script)
   end
@@ -744,74 +716,18 @@ function M.load(hook_state, given)
   }
 end
 
--- --- a chain that changes: the prompt ------------------------------------------------------------
+-- --- for a chain that changes: moontap.repl.chain -------------------------------------------------
 
---- Begin a prompt: M.line and M.complete are there from then on.
--- @param stepper `struct mt_stepper *` as a light userdata
--- @tparam table options see moontap.repl.prompt
-function M.prompt(stepper, options)
-  local prompt = require "moontap.repl.prompt"
-  options.outputs = settings.outputs
-  prompt.begin(stepper, options, M)
-  M.line, M.complete, M.value = prompt.line, prompt.complete, prompt.value
+-- Start one script. False: on_start failed, it was reported.
+local function start_one(place, sources)
+  local good = not scripts[place].hooks.on_start or call(place, "on_start", run_object(scripts[place], sources))
+  failed = failed and good
+  return good
 end
 
---- Put a script into the chain, in the place of another or behind the last, and start it.
--- @tparam function make gives the script, as loader.load does; may raise
--- @tparam ?integer place
--- @tparam table sources for run.sources
--- @treturn ?table the script
--- @treturn ?string what is wrong
-function M.insert(make, place, sources)
-  place = place or #scripts + 1
-  local old = scripts[place]
-  st.script = place -- for objects that it makes
-  ageing.forget(place)
-  local output = require "moontap.output"
-  output.attach(declare_place, settings.outputs)
-  local ok, script = pcall(make)
-  output.attach(nil, nil)
-  if not ok then
-    return nil, message_of(script)
-  elseif script.help then
-    return script
-  end
-  without_output(script)
-  local good, why = compile_tests(script)
-  if not good then
-    return nil, why
-  end
-  add(script, place)
-  if script.hooks.on_start then
-    local started = call(place, "on_start", run_object(script, sources))
-    if not started then
-      scripts[place] = old
-      failed = false
-      rebuild()
-      return nil, ("script %s: on_start failed"):format(script.label)
-    end
-  end
-  rebuild()
-  return script
-end
-
---- Take a script out of the chain. Its place stays, empty.
--- @tparam integer place
-function M.remove(place)
-  ageing.forget(place)
-  scripts[place] = { name = "", label = "", hooks = {}, args = {}, errors = 0, rule = "keep", gone = true }
-  rebuild()
-end
-
---- The chain.
--- @treturn {table,...} scripts; one that was removed has `gone`
-function M.scripts()
-  return scripts
-end
-
---- Run the chain over packets st.from to st.to - 1 of the batch in hand, without notes about its pace.
--- @treturn boolean false: a script failed, it was reported; st.index is the packet
-function M.run_range()
+-- Run the chain over packets st.from to st.to - 1 of the batch in hand, without notes about its pace. False: a script
+-- failed, it was reported; st.index is the packet.
+local function run_range()
   st.fresh, st.stop, resume = 1, 0, nil
   run_stages()
   local good = not failed
@@ -822,45 +738,20 @@ function M.run_range()
   return good
 end
 
---- Call a function while hooks are compiled and measured.
--- @param clock `struct mt_stage_clock *` of the thread, which is in scripts all the time; a light userdata
--- @tparam function f
--- @treturn table what was measured: see moontap.profile
--- @raise what f raises
-function M.profiled(clock, f)
-  for _, name in ipairs { "moontap.profile", "moontap.profile_aborts" } do
-    package.loaded[name] = nil
-  end
-  profile = require "moontap.profile"
-  profile.start(clock)
-  shared.profile = profile
-  local plain = {}
-  for place, script in ipairs(scripts) do
-    plain[place] = {}
-    for name, hook in pairs(script.hooks) do
-      plain[place][name] = hook
-    end
-    profile.add(script, place)
-  end
-  jit.on()
-  rebuild()
-  local begun = C.mt_hook_now()
-  local ok, why = pcall(f)
-  local found = profile.report((C.mt_hook_now() - begun) / 1e9)
-  jit.off()
-  jit.flush()
-  profile.stop()
-  profile, shared.profile = nil, nil
-  for place, hooks in ipairs(plain) do
-    for name, hook in pairs(hooks) do
-      scripts[place].hooks[name] = hook
-    end
-  end
-  rebuild()
-  if not ok then
-    error(why, 0)
-  end
-  return found
+local function set_profile(to)
+  profile, shared.profile = to, to
+end
+
+--- Begin a prompt: M.line, M.complete and M.value are there from then on.
+-- @param stepper `struct mt_stepper *` as a light userdata
+-- @tparam table options see moontap.repl.prompt
+function M.prompt(stepper, options)
+  local prompt, chain = require "moontap.repl.prompt", require "moontap.repl.chain"
+  options.outputs = settings.outputs
+  chain.attach({ state = st, scripts = scripts, outputs = settings.outputs, add = add, compile_tests = compile_tests,
+    start_one = start_one, rebuild = rebuild, run_range = run_range, set_profile = set_profile }, M)
+  prompt.begin(stepper, options, chain)
+  M.line, M.complete, M.value = prompt.line, prompt.complete, prompt.value
 end
 
 --- Does a script drop packets by `keep`?

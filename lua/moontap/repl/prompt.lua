@@ -231,8 +231,8 @@ end
 -- @param stepper `struct mt_stepper *` as a light userdata
 -- @tparam table options report (function, gives totals and sources), interrupted (function), live, outputs (names to
 -- verdicts), clock (light userdata); beside a capture ask and manifests
--- @tparam table runtime moontap.runtime
-function M.begin(stepper, options, runtime)
+-- @tparam table chain moontap.repl.chain
+function M.begin(stepper, options, chain)
   evaluator = eval.new { env = setmetatable(env, { __index = lookup, __newindex = assign }),
     budget = options.ask and BESIDE_BUDGET or BUDGET,
     interrupted = options.interrupted, display = display }
@@ -240,7 +240,7 @@ function M.begin(stepper, options, runtime)
   show.colours = options.colours
   local handle = ffi.cast("struct mt_stepper *", stepper)
   stream = streams.new(handle, evaluator, options.ask and PATIENCE or nil)
-  local context = { stepper = handle, stream = stream, watch = evaluator, runtime = runtime, report = options.report,
+  local context = { stepper = handle, stream = stream, watch = evaluator, chain = chain, report = options.report,
     outputs = options.outputs, clock = options.clock, commands = commands, ask = options.ask,
     manifests = options.manifests }
   if options.ask then

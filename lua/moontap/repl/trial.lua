@@ -17,16 +17,16 @@ local walk = require "moontap.repl.walk"
 local M = {}
 local commands = {}
 
-local runtime, stream, watch, report
+local chain, stream, watch, report
 local breaks = {} -- conditions at which a run ends: { text =, filter =, test = }
 local outputs     -- names by verdict
 local clock       -- of this thread, for profiles
 
 --- Tie the commands to a stream and the chain of scripts.
--- @tparam table context stream, watch, runtime, report, outputs
+-- @tparam table context stream, watch, chain, report, outputs
 -- @local
 function M.attach(context)
-  runtime, stream, watch, report = context.runtime, context.stream, context.watch, context.report
+  chain, stream, watch, report = context.chain, context.stream, context.watch, context.report
   outputs, clock = context.outputs, context.clock
 end
 
@@ -40,7 +40,7 @@ local recipes = require "moontap.recipe_list"
 
 -- The place of a script by its name, or nil.
 local function place_of(name)
-  for place, script in ipairs(runtime.scripts()) do
+  for place, script in ipairs(chain.scripts()) do
     if not script.gone and (script.name == name or script.word == name) then
       return place
     end
@@ -49,7 +49,7 @@ local function place_of(name)
 end
 
 local function insert(make, place, word)
-  local script, why = runtime.insert(make, place, report().sources)
+  local script, why = chain.insert(make, place, report().sources)
   if not script then
     error(why, 4)
   end
@@ -115,7 +115,7 @@ function commands.unload(name)
   if not place then
     fail("unload: no script '%s' is loaded", tostring(name))
   end
-  runtime.remove(place)
+  chain.remove(place)
   return show.text(name .. " is gone")
 end
 
@@ -126,7 +126,7 @@ function commands.reload(name)
   if name and not place_of(name) then
     fail("reload: no script '%s' is loaded", tostring(name))
   end
-  for place, script in ipairs(runtime.scripts()) do
+  for place, script in ipairs(chain.scripts()) do
     if script.word and not script.gone and (not name or place == place_of(name)) then
       insert(function() return loader.load(script.word, recipes) end, place, script.word)
       lines[#lines + 1] = script.word .. " is loaded anew"
@@ -139,7 +139,7 @@ end
 -- @treturn {string,...} their names
 function commands.scripts()
   local lines, names = {}, {}
-  for _, script in ipairs(runtime.scripts()) do
+  for _, script in ipairs(chain.scripts()) do
     if not script.gone then
       local off = script.off and ", switched off" or ""
       names[#names + 1] = script.name
@@ -195,7 +195,7 @@ local function run_range(counts, from, to)
   stream:remember()
   st.from, st.to = from, to
   st.index = from
-  local ok, good = eval.pcall(runtime.run_range)
+  local ok, good = eval.pcall(chain.run_range)
   if not ok then -- it was stopped, in the hook of the packet that it has come to
     stream:place(math.max(st.index, from))
     error(good, 0)
@@ -298,7 +298,7 @@ local function until_condition(what)
 end
 
 local function any_script()
-  for _, script in ipairs(runtime.scripts()) do
+  for _, script in ipairs(chain.scripts()) do
     if not script.gone then
       return true
     end
@@ -430,10 +430,10 @@ function commands.state(name)
     if not place then
       fail("state: no script '%s' is loaded", tostring(name))
     end
-    return state_of(runtime.scripts()[place])
+    return state_of(chain.scripts()[place])
   end
   local all = {}
-  for _, script in ipairs(runtime.scripts()) do
+  for _, script in ipairs(chain.scripts()) do
     if not script.gone then
       all[script.name] = state_of(script)
     end
@@ -445,7 +445,7 @@ end
 -- @tparam[opt] string name of one script; default: all, by name
 -- @treturn table
 function commands.results(name)
-  local all = runtime.results()
+  local all = chain.results()
   if name ~= nil then
     if all[name] == nil then
       fail("results: no script '%s' has results", tostring(name))
@@ -459,7 +459,7 @@ end
 function commands.finish()
   local now = report()
   io.stdout:flush()
-  if not (runtime.last_interval() and runtime.stop(now.totals, now.sources)) then
+  if not (chain.last_interval() and chain.stop(now.totals, now.sources)) then
     error("a script failed", 0)
   end
 end
@@ -493,7 +493,7 @@ function commands.profile(n)
   end
   local counts, text
   local found = watch:unwatched(function()
-    return runtime.profiled(clock, function()
+    return chain.profiled(clock, function()
       counts, text = run(n or 100000)
     end)
   end)
