@@ -17,9 +17,12 @@
 enum { MAC_BYTES = 6, CACHE_BITS = 14, CACHE = 1 << CACHE_BITS, PORTS = 1 << 16 };
 
 struct mac_entry {
-	uint8_t in[MAC_BYTES], out[MAC_BYTES];
-	bool used;
+	uint64_t in; /* the address, and USED */
+	uint8_t out[MAC_BYTES];
+	bool changed; /* it is not one that everybody has */
 };
+
+#define USED (UINT64_C(1) << 63)
 
 struct mt_pseudonyms {
 	struct hmac_sha256_ctx hmac;
@@ -188,20 +191,23 @@ void mt_anonymize_mac(struct mt_walk *w, uint32_t at)
 {
 	const uint8_t *in = w->in + at;
 	uint8_t *out = w->out + at;
-	if (w->a->policy.mac == MT_MAC_KEEP || common_mac(in)) {
+	if (w->a->policy.mac == MT_MAC_KEEP) {
 		memcpy(out, in, MAC_BYTES);
 		return;
 	}
-	uint64_t hash = 0;
-	memcpy(&hash, in, MAC_BYTES);
-	struct mac_entry *e = &w->a->pseudonyms->macs[hash * 0x9e3779b97f4a7c15 >> (64 - CACHE_BITS)];
-	if (!e->used || memcmp(e->in, in, MAC_BYTES) != 0) {
-		memcpy(e->in, in, MAC_BYTES);
-		make_mac(w, in, e->out);
-		e->used = true;
+	uint64_t mac = (uint64_t)get32(in) << 16 | get16(in + 4);
+	struct mac_entry *e = &w->a->pseudonyms->macs[mac * 0x9e3779b97f4a7c15 >> (64 - CACHE_BITS)];
+	if (e->in != (mac | USED)) {
+		e->in = mac | USED;
+		e->changed = !common_mac(in);
+		if (e->changed)
+			make_mac(w, in, e->out);
+		else
+			memcpy(e->out, in, MAC_BYTES);
 	}
 	memcpy(out, e->out, MAC_BYTES);
-	mt_count_change(w, MT_CHANGE_MAC);
+	if (e->changed)
+		mt_count_change(w, MT_CHANGE_MAC);
 }
 
 void mt_anonymize_port(struct mt_walk *w, uint32_t at)

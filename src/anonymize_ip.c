@@ -11,6 +11,7 @@
 
 #include "anonymize.h"
 #include "edit.h"
+#include "internet_sum.h"
 
 enum {
 	PROTO_HOP_BY_HOP = 0,
@@ -35,18 +36,6 @@ enum {
 
 /* --- checksums ------------------------------------------------------------------------------------ */
 
-static uint32_t sum_bytes(const uint8_t *p, uint32_t n, uint32_t sum)
-{
-	uint64_t total = sum;
-	for (; n > 1; p += 2, n -= 2)
-		total += get16(p);
-	if (n)
-		total += (uint32_t)p[0] << 8;
-	while (total >> 16)
-		total = (total & 0xffff) + (total >> 16);
-	return (uint32_t)total;
-}
-
 void mt_anonymize_checksum(struct mt_walk *w, const struct mt_ip_place *ip, struct mt_span s, uint32_t field,
                            uint32_t kept, bool pseudo)
 {
@@ -57,10 +46,10 @@ void mt_anonymize_checksum(struct mt_walk *w, const struct mt_ip_place *ip, stru
 	if (ip->fragment)
 		return; /* it covers other fragments */
 	if (pseudo) {
-		sum = sum_bytes(w->out + ip->addresses, 2u * ip->address_len, 0);
+		sum = mt_sum_bytes(w->out + ip->addresses, 2u * ip->address_len);
 		sum = sum + (len >> 16) + (len & 0xffff) + ip->proto;
 	}
-	mt_put16(at, ~sum_bytes(w->out + s.at, end - s.at, sum) & 0xffff);
+	mt_put16(at, ~mt_sum_fold(sum + mt_sum_bytes(w->out + s.at, end - s.at)) & 0xffff);
 }
 
 /* --- transport ------------------------------------------------------------------------------------ */
@@ -288,8 +277,8 @@ static uint32_t anonymize_ipv4(struct mt_walk *w, struct mt_span s, bool quoted)
 	if (options)
 		mt_count_change(w, MT_CHANGE_IP_OPTIONS);
 	mt_put16(out + 10, 0);
-	uint32_t sum = sum_bytes(out, IPV4_HEADER, 0);
-	mt_put16(out + 10, ~sum_bytes(out + 10, 0, sum + options / 2 * 0x0101) & 0xffff);
+	uint32_t sum = mt_sum_bytes(out, IPV4_HEADER);
+	mt_put16(out + 10, ~mt_sum_fold(sum + options / 2 * 0x0101) & 0xffff);
 	if (there < options)
 		return mt_stop(w, s.at + IPV4_HEADER + there, MT_CUT_SHORT);
 	struct mt_span inside = mt_behind(s, header);

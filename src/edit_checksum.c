@@ -13,6 +13,7 @@
 
 #include "decode.h"
 #include "edit.h"
+#include "internet_sum.h"
 
 enum {
 	PROTO_ICMP = 1,
@@ -37,30 +38,6 @@ struct covered {
 
 /* --- ones' complement sums (RFC 1071) -------------------------------------------------------- */
 
-static uint32_t fold(uint64_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint32_t)sum;
-}
-
-/* Sum of the bytes as 16-bit words of network order, an odd last one with a 0 behind it. */
-static uint32_t sum_bytes(const uint8_t *data, size_t n)
-{
-	uint64_t sum = 0;
-	for (; n >= 4; data += 4, n -= 4) {
-		uint32_t word;
-		memcpy(&word, data, sizeof word);
-		sum += word;
-	}
-	uint32_t last = 0;
-	memcpy(&last, data, n);
-	uint16_t folded = (uint16_t)fold(sum + last);
-	uint8_t bytes[2];
-	memcpy(bytes, &folded, sizeof bytes);
-	return get16(bytes); /* a sum of swapped words is the swapped sum */
-}
-
 static uint32_t minus(uint32_t v)
 {
 	return ~v & 0xffff;
@@ -78,8 +55,8 @@ static uint32_t pseudo_header(const struct mt_packet *p, const struct mt_decoded
 	uint32_t address = d->address_len;
 	uint32_t dst = d->ip_version == 6 ? mt_ipv6_chain(p, d).destination : d->src_offset + address;
 	uint64_t sum =
-	        (uint64_t)sum_bytes(p->data + d->src_offset, address) + sum_bytes(p->data + dst, address);
-	return fold(sum + (len >> 16) + (len & 0xffff) + d->proto);
+	        (uint64_t)mt_sum_bytes(p->data + d->src_offset, address) + mt_sum_bytes(p->data + dst, address);
+	return mt_sum_fold(sum + (len >> 16) + (len & 0xffff) + d->proto);
 }
 
 /* Partial coverage: the bytes that the header says, 0 meaning all (UDP-Lite, RFC 3828; DCCP, RFC 4340 9.2). */
@@ -185,8 +162,8 @@ static enum mt_edit_result unseen(const struct mt_edit *e, const struct mt_decod
 	/* The checksum is the complement of the whole sum: take away what was seen, the checksum once more
 	 * as it is among that. */
 	uint32_t checksum = get16(was.data + was.at);
-	uint32_t v = fold((uint64_t)minus(checksum) + minus(was.pseudo) + minus(sum_bytes(was.data, seen)) +
-	                  checksum);
+	uint32_t v = mt_sum_fold((uint64_t)minus(checksum) + minus(was.pseudo) +
+	                         minus(mt_sum_bytes(was.data, seen)) + checksum);
 	if (v == 0xffff)
 		v = 0; /* nothing, and not bytes that come to nothing */
 	/* At an odd place the bytes change sides in their words. */
@@ -203,7 +180,7 @@ static enum mt_edit_result fix_ipv4(struct mt_edit *e, const struct mt_decoded *
 	if (d->l3_offset + len > e->packet->caplen)
 		return MT_EDIT_CUT;
 	ip[10] = ip[11] = 0;
-	put_checksum(ip + 10, sum_bytes(ip, len));
+	put_checksum(ip + 10, mt_sum_bytes(ip, len));
 	return MT_EDIT_DONE;
 }
 
@@ -246,7 +223,7 @@ static enum mt_edit_result fix_transport(struct mt_edit *e, const struct mt_deco
 	if (r != MT_EDIT_DONE)
 		return r;
 	header[c.at] = header[c.at + 1] = 0;
-	put_checksum(header + c.at, fold((uint64_t)c.pseudo + sum_bytes(c.data, c.captured) + rest));
+	put_checksum(header + c.at, mt_sum_fold((uint64_t)c.pseudo + mt_sum_bytes(c.data, c.captured) + rest));
 	if ((c.proto == MT_PROTO_UDP || c.proto == PROTO_UDPLITE) && !get16(header + c.at))
 		header[c.at] = header[c.at + 1] = 0xff; /* 0 would say that there is none */
 	return MT_EDIT_DONE;
