@@ -75,9 +75,12 @@ end
 
 --- Send a packet to the file of a key.
 -- @tparam packet p
--- @tparam string|number|boolean key
+-- @tparam string|number|boolean|address key
 -- @treturn string what the hook has to return
 function Split:to(p, key)
+  if type(key) == "cdata" then
+    key = tostring(key)
+  end
   local number = self.known[key]
   if not number then
     number = self:part(tostring(key))
