@@ -655,6 +655,19 @@ MT_EXPORT void mt_rate_clear(struct mt_rate *rate);
 MT_EXPORT size_t mt_rate_save(const struct mt_rate *rate, uint8_t *to);
 MT_EXPORT struct mt_rate *mt_rate_restore(const uint8_t *bytes, size_t len);
 
+/* Packets of the last moments (recent.c). */
+struct mt_recent {
+	double forgotten; /* for want of room, before their window was over */
+	double memory;
+};
+/* ignore: bits of mt_hash_ignore. NULL: no memory. */
+MT_EXPORT struct mt_recent *mt_recent_new(int64_t window_ns, uint32_t limit, uint32_t ignore);
+MT_EXPORT void mt_recent_free(struct mt_recent *recent);
+/* A packet comes.  1: the same was seen within the window before; 0: not, but now. */
+MT_EXPORT int32_t mt_recent_add(struct mt_recent *recent, struct mt_hook_state *st, const struct mt_packet *packet,
+                                const struct mt_decoded *decoded);
+MT_EXPORT double mt_recent_count(const struct mt_recent *recent);
+
 /* An address from its text, len bytes.  0, or -1: it is none. */
 MT_EXPORT int mt_address_parse(const char *text, size_t len, struct mt_address *address);
 
