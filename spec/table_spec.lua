@@ -1312,6 +1312,37 @@ describe("moontap.table", function()
   end)
 end)
 
+describe("a lookup by parts", function()
+  before_each(t.fresh)
+  after_each(t.clean)
+
+  it("is not mixed up by an on_expire that looks up in the same table", function()
+    local packets = {}
+    for i = 1, 200 do packets[i] = { i * 0.3, { src = "10.0.0." .. i % 7, dst = "10.0.1." .. i % 5, sport = i } } end
+    make("in.pcap", packets)
+    assert.equal("0\t200", output([[local other, t, wrong = nil, nil, 0
+      local function seen(key, v, reason)
+        if reason ~= "end" then
+          if key.b ~= v.n then wrong = wrong + 1 end
+          other:get(moontap.address "192.0.2.1", 65535)
+        end
+      end
+      local function make()
+        return moontap.table { key = { { "a", "address" }, { "b", "u16" } }, value = { n = "u32" }, idle = 0.5, on_expire = seen }
+      end
+      local n = 0
+      return {
+        on_start = function() t, other = make(), make() end,
+        on_packet = function(p)
+          local v = t:get(p.src, p.sport)
+          v.n, n = p.sport, n + 1
+          if not t:find(p.src, p.sport) or t:find(p.dst, p.sport) then wrong = wrong + 1 end
+        end,
+        on_stop = function() print(wrong, n) end,
+      }]], "in.pcap"))
+  end)
+end)
+
 describe("back of a value", function()
   before_each(t.fresh)
   after_each(t.clean)

@@ -223,21 +223,24 @@ return function(t, a1 MORE)
   return (value_t(cast(entry_ptr, e), generation BACK_NOW))
 end]]
 
--- A lookup by anything but a packet in its hook: a key, a copy of a packet, or the parts of a key.
+-- A lookup by anything but a packet in its hook: a key, a copy of a packet, or the parts of a key.  Parts are read
+-- before C is called, so that addresses made for them need no memory; on_expire may have used scratch since.
 local OTHER = [[
 local state, C, istype, cast, key_t, entry_ptr, value_t, scratch, fill, copied, settle, report, table_t, not_self = ...
 return function(t, add, a1 MORE)
   if not istype(table_t, t) then not_self(t) end
   local c, e = t._table, nil
-  SETTLE
   if istype(key_t, a1) then
+    SETTLE
     e = C.mt_table_key(c, a1._key, add)
   else
     local copy = copied(a1)
     if copy then
+      SETTLE
       e = C.mt_table_packet(c, copy._packet, copy._decoded, -1, add)
     else
       fill(scratch, a1 MORE)
+      REFILL
       e = C.mt_table_key(c, scratch, add)
     end
   end
@@ -267,7 +270,8 @@ local function write(text, key, ages)
   local directed = has_two_ways(key)
   return (text:gsub(" MORE", table.concat(more)):gsub("EXPIRE", ages.timed and EXPIRE or "")
     :gsub("USE", (ages.timed and USE or "") .. (ages.evicts and COUNT_USE or ""))
-    :gsub("SETTLE", ages.timed and "settle(t)" or ""):gsub("REPORT", ages.evicts and REPORT or "")
+    :gsub("SETTLE", ages.timed and "settle(t)" or "")
+    :gsub("REFILL", ages.timed and ("if settle(t) then fill(scratch, a1%s) end"):format(table.concat(more)) or ""):gsub("REPORT", ages.evicts and REPORT or "")
     :gsub(" NOTED_BACK", directed and ", c.back[k]" or ""):gsub(" BACK_NOW", directed and ", back" or ""))
 end
 
@@ -344,14 +348,17 @@ local function add_endings(class)
   end
 
   --- Bring a table up to the time of the hook that runs, before something looks at it as a whole.
+  -- @treturn boolean have entries ended
   function class.settle(t)
     local c = t._table
     if class.ages.timed then
       C.mt_table_now(c, state)
       if c.now_ns >= c.due_ns then
         class.expire(t, c.now_ns)
+        return true
       end
     end
+    return false
   end
 end
 
