@@ -16,8 +16,8 @@
 -- Compared are hashes of 64 bits and lengths, not the bytes: of a million different packets of one length within
 -- a window, two are taken for the same once in some 40 million runs.
 --
--- **Memory** is outside of --script-memory: 28 bytes for each packet of the window, up to twice that while it grows, 9 KB
--- at least. Where there are more than `limit`, the oldest are forgotten, and counted.
+-- **Memory** is outside of --script-memory: 28 to 56 bytes for each packet of the window, half as much again while it
+-- grows, 37 KB at least. Where there are more than `limit`, the oldest are forgotten, and counted.
 -- @module moontap.recent
 
 local ffi = require "ffi"

@@ -75,7 +75,7 @@ end
 
 --- Send a packet to the file of a key.
 -- @tparam packet p
--- @tparam string|number|boolean|address key
+-- @tparam string|number|boolean|moontap.Address key
 -- @treturn string what the hook has to return
 function Split:to(p, key)
   if type(key) == "cdata" then

@@ -271,7 +271,8 @@ local function write(text, key, ages)
   return (text:gsub(" MORE", table.concat(more)):gsub("EXPIRE", ages.timed and EXPIRE or "")
     :gsub("USE", (ages.timed and USE or "") .. (ages.evicts and COUNT_USE or ""))
     :gsub("SETTLE", ages.timed and "settle(t)" or "")
-    :gsub("REFILL", ages.timed and ("if settle(t) then fill(scratch, a1%s) end"):format(table.concat(more)) or ""):gsub("REPORT", ages.evicts and REPORT or "")
+    :gsub("REFILL", ages.timed and ("if settle(t) then fill(scratch, a1%s) end"):format(table.concat(more)) or "")
+    :gsub("REPORT", ages.evicts and REPORT or "")
     :gsub(" NOTED_BACK", directed and ", c.back[k]" or ""):gsub(" BACK_NOW", directed and ", back" or ""))
 end
 
