@@ -29,6 +29,7 @@ local CHAPTERS = {
   { module = "moontap.quantiles", object = "q", class = "moontap.Quantiles", title = "Quantiles" },
   { module = "moontap.histogram", object = "h", class = "moontap.Histogram", title = "Histograms" },
   { module = "moontap.rate", object = "r", class = "moontap.Rate", title = "Rates" },
+  { module = "moontap.recent", object = "recent", class = "moontap.Recent", title = "Recent packets" },
   { module = "moontap.cryptopan", title = "Anonymization" },
   { module = "moontap.anonymizer", object = "anonymizer", class = "moontap.Anonymizer", title = "Anonymous packets" },
   { module = "moontap.metric", title = "Gauges and counters" },
@@ -265,7 +266,8 @@ end
 local LUALS = { int64 = "integer", address = "moontap.Address", mac = "moontap.Mac", packet = "moontap.Packet",
   edit = "moontap.Edit", message = "moontap.Dns", record = "moontap.Record", hello = "moontap.Tls", net = "moontap.Net",
   netset = "moontap.NetSet", topk = "moontap.TopK", distinct = "moontap.Distinct", quantiles = "moontap.Quantiles",
-  histogram = "moontap.Histogram", rate = "moontap.Rate", gauge = "moontap.Gauge", counter = "moontap.Counter",
+  histogram = "moontap.Histogram", rate = "moontap.Rate", recent = "moontap.Recent",
+  gauge = "moontap.Gauge", counter = "moontap.Counter",
   value = "table", key = "any", object = "table",
   list = "table" }
 

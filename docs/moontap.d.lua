@@ -846,6 +846,33 @@ function moontap_Rate:memory() end
 ---@return moontap.Rate
 function moontap.rate(options) end
 
+---`moontap.recent`: was the same packet seen a moment ago?
+---@class moontap.Recent
+local moontap_Recent = {}
+
+---A packet comes.
+--- It is in the window from now on.
+---@param p moontap.Packet
+---@return boolean # was the same seen within the window
+function moontap_Recent:add(p) end
+
+---Packets that are in the window as of the last one.
+---@return integer
+function moontap_Recent:count() end
+
+---Packets that were forgotten before their window was over, because there were more than `limit`.
+---@return integer
+function moontap_Recent:forgotten() end
+
+---Bytes of memory that it takes.
+---@return integer
+function moontap_Recent:memory() end
+
+---Make one.
+---@param options table - window: seconds, 0.000001 to 1,000,000  - ignore: what may differ: `link`, everything before the IP header; `ttl`, TTL or hop limit and the IPv4 header    checksum; `link,ttl` (`none`). Packets without IP are compared whole.  - limit: packets that are remembered at most (1,000,000)
+---@return moontap.Recent
+function moontap.recent(options) end
+
 ---Make one; call it with an address (nil gives nil), it returns the other address.
 ---@param options table one of:   - key: a string of 32 bytes  - key_file: a file of 32 bytes that nobody but its owner may read
 ---@return function
@@ -951,7 +978,7 @@ function moontap_Split:part(key) end
 
 ---Send a packet to the file of a key.
 ---@param p moontap.Packet
----@param key string|number|boolean
+---@param key string|number|boolean|moontap.Address
 ---@return string # what the hook has to return
 function moontap_Split:to(p, key) end
 

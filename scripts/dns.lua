@@ -10,7 +10,7 @@
 local format = require "moontap.format"
 
 local args
-local queries, responses, malformed, matched, unanswered = 0, 0, 0, 0, 0
+local queries, responses, malformed, matched = 0, 0, 0, 0
 local types, rcodes = {}, {}
 local names, clients, failed, latency, open
 
@@ -47,6 +47,12 @@ local function on_response(p, d)
   end
 end
 
+-- Queries that are forgotten, and those that still wait.
+local function unanswered()
+  local stats = open:stats()
+  return stats.idle + stats.evicted + stats.entries
+end
+
 local function print_ranking(title, counts, total)
   local text = format.ranking(title, counts, total, args.n)
   if text then print("\n" .. text) end
@@ -56,7 +62,7 @@ local function print_statistics()
   if queries + responses == 0 then return print "no DNS messages" end
   print(("queries     %s"):format(format.count(queries)))
   print(("responses   %s, %s of them to queries that were seen"):format(format.count(responses), format.count(matched)))
-  print(("unanswered  %s"):format(format.count(unanswered)))
+  print(("unanswered  %s"):format(format.count(unanswered())))
   if malformed > 0 then print(("malformed   %s"):format(format.count(malformed))) end
   if matched > 0 then
     print(("latency     median %.3f ms, 95%% %.3f ms, largest %.3f ms"):format(latency(0.5), latency(0.95), latency(1)))
@@ -85,7 +91,7 @@ return {
     open = moontap.table {
       key = { { "client", "address" }, { "server", "address" }, { "port", "u16" }, { "id", "u16" } },
       value = { at = "double" },
-      idle = args.timeout, limit = 1000000, policy = "evict", on_expire = function() unanswered = unanswered + 1 end,
+      idle = args.timeout, limit = 1000000, policy = "evict",
     }
   end,
   on_packet = function(p)
@@ -106,7 +112,7 @@ return {
     if args.log == "no" or queries + responses == 0 then print_statistics() end
   end,
   results = function()
-    return { queries = queries, responses = responses, matched = matched, unanswered = unanswered,
+    return { queries = queries, responses = responses, matched = matched, unanswered = unanswered(),
       malformed = malformed,
       latency_ms = matched > 0 and { median = latency(0.5), p95 = latency(0.95), largest = latency(1) } or nil,
       types = format.counts(types), rcodes = format.counts(rcodes), names = format.counts(names:list(args.n)),

@@ -112,21 +112,19 @@ return {
     write = not run.json and writers[args.format]
     flows = moontap.table { key = "flow", idle = args.idle, active = args.active, limit = args.limit, policy = "evict",
       on_expire = end_flow, value = { packets = "count", packets_back = "count", bytes = "count", bytes_back = "count",
-        flags = "u8", flags_back = "u8", low = "u8" } }
+        flags = "u8", flags_back = "u8" } }
     if write and args.format == "csv" then print(table.concat(COLUMNS, ",")) end
   end,
   on_packet = function(p)
     if not p.is_ip then return end
-    local bytes, flags, sport, dport = p.wirelen, p.tcp_flags, p.sport, p.dport
-    local from_low = p.src < p.dst or (p.src == p.dst and sport < dport)
+    local bytes, flags = p.wirelen, p.tcp_flags
     local f = flows[p]
     if not f then return end
-    if f.packets == 0 then f.low = from_low and 1 or 0 end
-    if (f.low == 1) == from_low then
-      f.packets, f.bytes, f.flags = f.packets + 1, f.bytes + bytes, bit.bor(f.flags, flags)
-    else
+    if f.back then
       f.packets_back, f.bytes_back = f.packets_back + 1, f.bytes_back + bytes
       f.flags_back = bit.bor(f.flags_back, flags)
+    else
+      f.packets, f.bytes, f.flags = f.packets + 1, f.bytes + bytes, bit.bor(f.flags, flags)
     end
   end,
   on_stop = function(run)

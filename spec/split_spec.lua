@@ -112,4 +112,94 @@ describe("split", function()
     t.run("moontap -q -o back.pcap d/*.pcap")
     assert.same(hashes("many.pcap"), hashes("back.pcap"))
   end)
+
+  it("has a script that does not come back: what was sent is in whole files, the rest goes by the rule", function()
+    write_many("many.pcap", 100, 50)
+    t.write("s.lua", [[local s, n = moontap.split { name = "s", dir = "d" }, 0
+      return { on_packet = function(p)
+        n = n + 1
+        if n == 2500 then while true do n = n + 1 end end
+        return s:to(p, p.src)
+      end }]])
+    for rule, kept in pairs { drop = 2499, keep = 5000, stop = 2499 } do
+      local r = t.balances(t.json("rm -rf d; moontap --json --script-timeout 0.5 --on-script-error " .. rule .. " -l ./s.lua many.pcap", 4))
+      assert.equal(kept, r.kept)
+      assert.equal(2499, r.outputs[1].kept)
+      assert.equal(100, #r.segments)
+      assert.same({}, t.run("find d -name '*.part'").out == "" and {} or t.tree("d"))
+      t.run("moontap -q --overwrite -o back.pcap d/*.pcap")
+      assert.same({ unpack(t.field("many.pcap", "frame.md5_hash"), 1, 2499) }, t.field("back.pcap", "frame.md5_hash"))
+    end
+  end)
+
+  it("has bounded memory for two million values, and for tens of thousands of files", function()
+    t.generate("in", "--packets 2000000 --files 1 --snaplen 64 --flows 4000000000")
+    t.write("peak.lua", [[return { on_stop = function()
+      print(io.open("/proc/self/status"):read("*a"):match("VmHWM:%s*(%d+)")) end }]])
+    local r = t.run("moontap -q -l ./peak.lua -l split,by=src,n=1,dir=d in/1.pcap")
+    assert.is_truthy(r.out:find("2,000,000 packets, [%d,]+ bytes in 1,001 files"), r.out)
+    assert.is_true(tonumber(r.out:match("^%d+")) < 96 * 1024, r.out)
+    r = t.run("moontap -q -c 60000 -l ./peak.lua -l split,by=flow,n=1,max=1000000,dir=e in/1.pcap")
+    local files = tonumber((r.out:match("bytes in ([%d,]+) files"):gsub(",", "")))
+    assert.is_true(files > 50000, r.out)
+    assert.is_true(tonumber(r.out:match("^%d+")) < 200 * 1024, r.out)
+    local packets = 0
+    for _, line in ipairs(t.json_lines("e/manifest.jsonl")) do
+      packets = packets + line.packets
+    end
+    assert.equal(60000, packets)
+  end)
+
+  describe("without space", function()
+    local function obstacle()
+      t.fresh()
+      local ok, why = t.tmpfs("disk", "size=1M")
+      t.clean()
+      return not ok and why or nil
+    end
+    local why = obstacle()
+    local it = why and function(name) it(name, function() pending(why) end) end or it
+
+    local function on_disk()
+      local n = 0
+      for _, name in ipairs(t.tree("disk/d")) do
+        n = n + (name:match("%.pcap%f[%z%.]") and t.count("disk/d/" .. name) or 0)
+      end
+      return n
+    end
+
+    before_each(function()
+      t.generate("in", "--packets 600000 --files 1 --snaplen 64")
+    end)
+
+    for _, codec in ipairs { "none", "zst" } do
+      it("ends with 3, and counts what is in whole files, compress=" .. codec, function()
+        assert(t.tmpfs("disk", "size=" .. (codec == "none" and "24M" or "3M")))
+        local r = t.balances(t.json("moontap --json -q -l split,by=dport,max=10,dir=disk/d,compress=" .. codec .. " in/1.pcap", 3))
+        assert.is_true(r.dropped > 0)
+        assert.is_true(r.kept > 1000)
+        assert.equal(r.kept, on_disk())
+        assert.equal(#r.segments, #t.json_lines("disk/d/manifest.jsonl"))
+      end)
+    end
+
+    it("waits for it with --on-full wait, and nothing is lost", function()
+      assert(t.tmpfs("disk", "size=16M"))
+      local r = t.run([[moontap --json -q --on-full wait -l split,by=dport,max=10,dir=disk/d in/1.pcap >json & pid=$!
+        sleep 1; kill -0 $pid && mount -o remount,size=200M disk; wait $pid]])
+      local o = t.balances(require("cjson").decode(t.read("json")))
+      assert.is_truthy(r.err:find("waiting for space", 1, true) and r.err:find("there is space again", 1, true), r.err)
+      assert.equal(600000, o.kept)
+      assert.equal(600000, on_disk())
+    end)
+
+    it("ends such a wait at a signal", function()
+      assert(t.tmpfs("disk", "size=16M"))
+      t.run([[moontap --json -q --on-full wait -l split,by=dport,max=10,dir=disk/d in/1.pcap >json & pid=$!
+        sleep 1; kill -INT $pid; wait $pid]], 3)
+      local o = t.balances(require("cjson").decode(t.read("json")))
+      assert.is_true(o.kept > 1000)
+      assert.equal(o.kept, on_disk())
+    end)
+  end)
 end)

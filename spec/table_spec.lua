@@ -1311,3 +1311,92 @@ describe("moontap.table", function()
     end)
   end)
 end)
+
+describe("a lookup by parts", function()
+  before_each(t.fresh)
+  after_each(t.clean)
+
+  it("is not mixed up by an on_expire that looks up in the same table", function()
+    local packets = {}
+    for i = 1, 200 do packets[i] = { i * 0.3, { src = "10.0.0." .. i % 7, dst = "10.0.1." .. i % 5, sport = i } } end
+    make("in.pcap", packets)
+    assert.equal("0\t200", output([[local other, t, wrong = nil, nil, 0
+      local function seen(key, v, reason)
+        if reason ~= "end" then
+          if key.b ~= v.n then wrong = wrong + 1 end
+          other:get(moontap.address "192.0.2.1", 65535)
+        end
+      end
+      local function make()
+        return moontap.table { key = { { "a", "address" }, { "b", "u16" } }, value = { n = "u32" }, idle = 0.5, on_expire = seen }
+      end
+      local n = 0
+      return {
+        on_start = function() t, other = make(), make() end,
+        on_packet = function(p)
+          local v = t:get(p.src, p.sport)
+          v.n, n = p.sport, n + 1
+          if not t:find(p.src, p.sport) or t:find(p.dst, p.sport) then wrong = wrong + 1 end
+        end,
+        on_stop = function() print(wrong, n) end,
+      }]], "in.pcap"))
+  end)
+end)
+
+describe("back of a value", function()
+  before_each(t.fresh)
+  after_each(t.clean)
+
+  for _, kind in ipairs { "flow", "pair" } do
+    it("says whether the packet goes against its entry's first, key = " .. kind, function()
+      make_random("in.pcap", 5000, 300, 5, true)
+      local text = [[
+        local t = moontap.table { key = "KIND", value = { n = "count" } MORE }
+        local first, wrong, backs = {}, 0, 0
+        local function ends(p)
+          local a, b = tostring(p.src), tostring(p.dst)
+          if "KIND" == "flow" then a, b = a .. " " .. p.sport, b .. " " .. p.dport end
+          return a, b
+        end
+        local function check(p, f)
+          local a, b = ends(p)
+          local flow = a < b and a .. b or b .. a
+          if f.n == 0 then first[flow] = a end
+          f.n = f.n + 1
+          if f.back ~= (first[flow] ~= a) then wrong = wrong + 1 end
+          if f.back then backs = backs + 1 end
+        end
+        return {
+          HOOK,
+          on_stop = function()
+            for key in pairs(t) do if t:find(key).back then wrong = wrong + 1 end end
+            print(wrong, backs > 1000)
+          end,
+        }]]
+      for _, more in ipairs { "", ", idle = 0.5", ", idle = 2, active = 5, policy = 'evict', limit = 100" } do
+        for _, hook in ipairs {
+          "on_packet = function(p) check(p, t[p]) end",
+          "on_packet = function(p) check(p, t:get(p:copy())) end",
+          "on_batch = function(b) for i = 0, b.n - 1 do check(b[i], t[b[i]]) end end",
+          "filter = 'port 53', on_packet = function(p) check(p, t[p]) end",
+          "on_packet = function(p) if p.number % 900 == 0 then t:clear() end check(p, t[p]) end",
+          "on_packet = function(p) if p.number % 50 < 3 then check(p, t[p]) end end",
+        } do
+          local one = text:gsub("KIND", kind):gsub("MORE", more):gsub("HOOK", function() return hook end)
+          one = one:gsub("backs > 1000", hook:find "50 < 3" and "true" or "backs > 20")
+          assert.equal("0\ttrue", output(one, "in.pcap"), hook .. more)
+        end
+      end
+    end)
+  end
+
+  it("is a boolean, gives way to a field, can not be set", function()
+    make("in.pcap", { { 0, { src = "10.0.0.1", dst = "10.0.0.2", sport = 1, dport = 2 } }, { 1, { src = "10.0.0.2", dst = "10.0.0.1", sport = 2, dport = 1 } } })
+    assert.equal("false\ttrue", output([[local t, l = moontap.table { key = "flow" }, {}
+      return { on_packet = function(p) l[#l + 1] = tostring(t[p].back) end, on_stop = function() print(table.concat(l, "\t")) end }]], "in.pcap"))
+    assert.equal("2", output([[local t = moontap.table { key = "flow", value = { back = "u8" } }
+      return { on_packet = function(p) local f = t[p] f.back = f.back + 1 end, on_stop = function() for _, f in pairs(t) do print(f.back) end end }]], "in.pcap"))
+    raises([[local t = moontap.table { key = "flow" } return { on_packet = function(p) t[p].back = true end }]], "back", "can not be set")
+    raises([[local t = moontap.table { key = "src" } return { on_packet = function(p) return t[p].back end }]], "no field 'back'")
+  end)
+end)

@@ -418,17 +418,17 @@ struct mt_table_plan {
 
 /* A table of moontap.table (table.c), as far as Lua reads it without a call. */
 struct mt_table {
-	uint64_t seq;   /* batch that entry[], noted[] and clock[] are about; 0: none */
-	int32_t asked;  /* lookups of its packets so far, counted by Lua */
-	int32_t count;  /* entries in use */
-	int32_t used;   /* places in entries[] that were ever in use */
-	int32_t limit;  /* the most entries there may be */
-	int32_t ended;  /* entries that wait for mt_table_next_ended */
-	int32_t reason; /* of the one that it gave last: enum mt_table_reason */
-	int32_t made;   /* mt_table_absorb: the entry is new */
-	int32_t later;  /* and it was used last in the other table */
-	int32_t warned; /* it was said that the table is full */
-	int32_t reserved;
+	uint64_t seq;                 /* batch that entry[], noted[] and clock[] are about; 0: none */
+	int32_t asked;                /* lookups of its packets so far, counted by Lua */
+	int32_t count;                /* entries in use */
+	int32_t used;                 /* places in entries[] that were ever in use */
+	int32_t limit;                /* the most entries there may be */
+	int32_t ended;                /* entries that wait for mt_table_next_ended */
+	int32_t reason;               /* of the one that it gave last: enum mt_table_reason */
+	int32_t made;                 /* mt_table_absorb: the entry is new */
+	int32_t later;                /* and it was used last in the other table */
+	int32_t warned;               /* it was said that the table is full */
+	int32_t back_now;             /* of the last lookup in C, as back[] */
 	int64_t now_ns;               /* stream time of the last lookup; INT64_MIN: before the first packet */
 	int64_t due_ns;               /* no entry ends by time before this */
 	double uses;                  /* lookups, counted by Lua in tables that evict */
@@ -440,6 +440,8 @@ struct mt_table {
 	int64_t *clock; /* stream time at each packet of the batch; NULL: the table is not timed */
 	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, if its generation is noted[i]; */
 	double noted[MT_BATCH_PACKETS];                 /* else ask mt_table_packet */
+	uint8_t back[MT_BATCH_PACKETS]; /* 1: a key without direction, and the entry's first packet went the
+	                                   other way */
 };
 /* NULL: no memory. */
 MT_EXPORT struct mt_table *mt_table_new(const struct mt_table_plan *plan);
@@ -654,6 +656,19 @@ MT_EXPORT void mt_rate_merge(struct mt_rate *rate, const struct mt_rate *other);
 MT_EXPORT void mt_rate_clear(struct mt_rate *rate);
 MT_EXPORT size_t mt_rate_save(const struct mt_rate *rate, uint8_t *to);
 MT_EXPORT struct mt_rate *mt_rate_restore(const uint8_t *bytes, size_t len);
+
+/* Packets of the last moments (recent.c). */
+struct mt_recent {
+	double forgotten; /* for want of room, before their window was over */
+	double memory;
+};
+/* ignore: bits of mt_hash_ignore. NULL: no memory. */
+MT_EXPORT struct mt_recent *mt_recent_new(int64_t window_ns, uint32_t limit, uint32_t ignore);
+MT_EXPORT void mt_recent_free(struct mt_recent *recent);
+/* A packet comes.  1: the same was seen within the window before; 0: not, but now. */
+MT_EXPORT int32_t mt_recent_add(struct mt_recent *recent, struct mt_hook_state *st,
+                                const struct mt_packet *packet, const struct mt_decoded *decoded);
+MT_EXPORT double mt_recent_count(const struct mt_recent *recent);
 
 /* An address from its text, len bytes.  0, or -1: it is none. */
 MT_EXPORT int mt_address_parse(const char *text, size_t len, struct mt_address *address);

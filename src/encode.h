@@ -73,6 +73,11 @@ struct mt_encoder_ops {
 	/* Append those of packets[*i..n-1] that have the verdict; *i is the first not looked at. */
 	enum mt_encode_stop (*encode)(struct mt_encoder *e, struct mt_packet *packets, uint32_t n, uint32_t *i,
 	                              uint8_t verdict);
+	/* The same for one packet of a file that has begun, whose encoder's state is elsewhere; of that only
+	 * the link type is needed, which a packet must have.  False: nothing was done, encode must be asked.
+	 * NULL: always. */
+	bool (*put)(const struct mt_encoder *e, const struct mt_packet *p, uint16_t linktype,
+	            struct mt_block *block, struct mt_segment_view *view);
 	/* End the file: trailer into the block.  0, or -1 out of memory. */
 	int (*end)(struct mt_encoder *e);
 	/* Can the packet be written at all? MT_REFUSALS: yes; else why not. */

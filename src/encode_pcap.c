@@ -48,14 +48,19 @@ static int pcap_end(struct mt_encoder *e)
 	return pcap_begin(e);
 }
 
-static inline enum mt_refusal check(const struct mt_encoder *e, const struct mt_packet *p)
+static inline enum mt_refusal check_time(const struct mt_encoder *e, const struct mt_packet *p)
 {
-	if (p->linktype != e->linktype && e->linktype != 0xffff)
-		return MT_REFUSED_LINKTYPE;
 	if (e->config->refuse_finer && p->ts_ns % 1000)
 		return MT_REFUSED_DIGITS;
 	/* a negative time is a huge number of seconds here */
 	return (uint64_t)p->ts_ns / 1000000000 > UINT32_MAX ? MT_REFUSED_TIME : MT_REFUSALS;
+}
+
+static inline enum mt_refusal check(const struct mt_encoder *e, const struct mt_packet *p)
+{
+	if (p->linktype != e->linktype && e->linktype != 0xffff)
+		return MT_REFUSED_LINKTYPE;
+	return check_time(e, p);
 }
 
 static enum mt_refusal pcap_check(const struct mt_encoder *e, const struct mt_packet *p)
@@ -117,6 +122,19 @@ static enum mt_encode_stop pcap_encode(struct mt_encoder *e, struct mt_packet *p
 	return stop;
 }
 
+static bool pcap_put(const struct mt_encoder *e, const struct mt_packet *p, uint16_t linktype,
+                     struct mt_block *block, struct mt_segment_view *view)
+{
+	uint32_t caplen = mt_encode_caplen(e, p);
+	size_t record = RECORD_HEADER + (size_t)caplen;
+	if (p->linktype != linktype || record > block->size - block->used || check_time(e, p) != MT_REFUSALS)
+		return false;
+	put_record(block->data + block->used, p, caplen, e->config->microseconds);
+	block->used += record;
+	mt_encode_count(view, p, caplen, record);
+	return true;
+}
+
 static size_t pcap_record_size(const struct mt_encoder *e, const struct mt_packet *p)
 {
 	return (e->begun ? 0 : FILE_HEADER) + RECORD_HEADER + (size_t)mt_encode_caplen(e, p);
@@ -143,6 +161,7 @@ const struct mt_encoder_ops mt_encode_pcap = {
         .format = MT_FORMAT_PCAP,
         .begin = pcap_begin,
         .encode = pcap_encode,
+        .put = pcap_put,
         .end = pcap_end,
         .check = pcap_check,
         .record_size = pcap_record_size,

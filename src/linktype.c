@@ -47,8 +47,11 @@ const char *mt_linktype_description(uint16_t linktype)
 json_t *mt_linktype_names(const uint8_t *set)
 {
 	json_t *list = json_array();
-	for (unsigned i = 0; i < 65536; i++)
-		if (set[i >> 3] >> (i & 7) & 1)
+	for (unsigned i = 0; i < 65536; i++) {
+		if (!set[i >> 3])
+			i |= 7;
+		else if (set[i >> 3] >> (i & 7) & 1)
 			json_array_append_new(list, json_string(mt_linktype_name((uint16_t)i)));
+	}
 	return list;
 }

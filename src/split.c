@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "codec.h"
 #include "flow.h"
@@ -20,31 +18,13 @@
 #include "log.h"
 #include "manifest.h"
 #include "part.h"
-#include "units.h"
+#include "split_heap.h"
 
 enum {
-	BLOCK_MIN = 1024,          /* the first memory of a file; it doubles */
-	BLOCK_MAX = 256 * 1024,    /* a file is written at this size; only a longer record is more */
-	MEMORY = 32 * 1024 * 1024, /* all blocks; then all files are written */
-	STEM_MAX = 180,            /* characters of a key in a name */
-	LINKTYPES = 8              /* remembered for the manifest line of a file */
-};
-
-struct piece {
-	char *key;
-	struct mt_part file; /* path: NULL before the first write */
-	struct mt_block block;
-	struct mt_segment_view view;  /* what was encoded */
-	struct mt_segment_view saved; /* what is in the file */
-	uint64_t file_bytes, late, bypassed;
-	/* The encoder's state between two packets of this file. */
-	void *impl;
-	size_t trailer;
-	uint16_t linktype;
-	bool begun, started, waits;
-	uint16_t linktypes[LINKTYPES];
-	unsigned n_linktypes;
-	int64_t since_ms; /* the oldest byte in the block */
+	AHEAD = 16, /* so many packets before its own a file is fetched from memory, and half of that its block
+	             */
+	HEAD = 128  /* bytes before those of the first packet: headers of file and record, where begin does not
+	               write it */
 };
 
 struct mt_split {
@@ -52,16 +32,13 @@ struct mt_split {
 	struct mt_encoder *encoder;
 	const struct mt_output_hooks *hooks;
 	struct mt_space *space;
-	struct mt_codec *codec;
+	struct mt_split_heap *heap;
 	char extension[32];
-	pthread_mutex_t lock;  /* pieces and n */
-	struct piece **pieces; /* [0]: the others */
+	pthread_mutex_t lock;     /* pieces and n */
+	struct mt_piece **pieces; /* [0]: the others */
 	uint32_t n, size;
-	uint32_t *queue; /* numbers of files that wait to be written, the longest first */
-	uint32_t n_queue, queue_size;
-	struct piece *current; /* its state is the encoder's */
-	size_t held;           /* bytes of all blocks */
-	int64_t now_ms;
+	struct mt_piece *current; /* its state is the encoder's */
+	struct mt_block scratch;  /* what begins or ends a file */
 	int lock_fd;
 	uint64_t closed;
 	json_t *unlisted;
@@ -70,9 +47,9 @@ struct mt_split {
 
 /* --- keys ------------------------------------------------------------------------------ */
 
-static struct piece *new_piece(const char *key, size_t len)
+static struct mt_piece *new_piece(const char *key, size_t len)
 {
-	struct piece *p = calloc(1, sizeof *p);
+	struct mt_piece *p = calloc(1, sizeof *p);
 	if (p && !(p->key = malloc(len + 1))) {
 		free(p);
 		return NULL;
@@ -90,7 +67,7 @@ static struct piece *new_piece(const char *key, size_t len)
 	                                   .last_ns = INT64_MIN,
 	                                   .reason = "key",
 	                                   .source = ""};
-	p->saved = p->view;
+	p->view_saved = p->view;
 	return p;
 }
 
@@ -99,41 +76,17 @@ static int64_t add_piece(struct mt_split *s, const char *key, size_t len)
 {
 	if (s->n == s->size) {
 		uint32_t size = s->size ? s->size * 2 : 64;
-		struct piece **pieces = reallocarray(s->pieces, size, sizeof *pieces);
+		struct mt_piece **pieces = reallocarray(s->pieces, size, sizeof *pieces);
 		if (!pieces)
 			return -1;
 		s->pieces = pieces;
 		s->size = size;
 	}
-	struct piece *p = new_piece(key, len);
+	struct mt_piece *p = new_piece(key, len);
 	if (!p)
 		return -1;
 	s->pieces[s->n] = p;
 	return s->n++;
-}
-
-/* A name of the key without anything that means something to a file system or a shell: "/" and blanks become
- * "_", other bytes %XX.  What is too long ends in a hash of the whole. */
-static void stem_of(const char *key, char stem[STEM_MAX + 32])
-{
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:,[]";
-	size_t n = 0;
-	bool cut = false;
-	if (!*key)
-		key = "empty";
-	for (const char *c = key; *c; c++) {
-		if (n + 3 > STEM_MAX)
-			cut = true;
-		else if (*c == '/' || *c == ' ')
-			stem[n++] = '_';
-		else if (strchr(plain, *c) && (n || (*c != '.' && *c != '-')))
-			stem[n++] = *c;
-		else
-			n += (size_t)snprintf(stem + n, 4, "%%%02X", (uint8_t)*c);
-	}
-	stem[n] = 0;
-	if (cut)
-		snprintf(stem + n, 32, "~%016llx", (unsigned long long)XXH3_64bits(key, strlen(key)));
 }
 
 int32_t mt_split_add(struct mt_hook_state *st, uint32_t verdict, const char *key, size_t len)
@@ -157,9 +110,9 @@ int32_t mt_split_look(struct mt_hook_state *st, uint32_t verdict, uint32_t numbe
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	if (number < s->n) {
-		const struct piece *p = s->pieces[number];
+		const struct mt_piece *p = s->pieces[number];
 		*view = (struct mt_split_view){.key = p->key,
-		                               .file = p->file.name,
+		                               .file = mt_split_heap_name(s->heap, p),
 		                               .packets = p->view.packets,
 		                               .captured_bytes = p->view.captured_bytes,
 		                               .wire_bytes = p->view.wire_bytes};
@@ -188,7 +141,6 @@ struct mt_split *mt_split_new(const struct mt_output_config *config, struct mt_e
 	s->hooks = hooks;
 	s->space = space;
 	s->lock_fd = -1;
-	s->now_ms = mt_monotonic_ms();
 	s->unlisted = json_array();
 	pthread_mutex_init(&s->lock, NULL);
 	snprintf(s->extension, sizeof s->extension, ".%s%s", mt_format_name(config->format),
@@ -197,7 +149,7 @@ struct mt_split *mt_split_new(const struct mt_output_config *config, struct mt_e
 	if (encoder->ops->close)
 		encoder->ops->close(encoder);
 	int rc = 0;
-	if (config->codec != MT_CODEC_NONE && !(s->codec = mt_codec_new(config->codec, config->level, err)))
+	if (!(s->heap = mt_split_heap_new(config, s->extension, space, err)))
 		rc = -1;
 	if (!rc && mt_make_folders(config->path, err))
 		rc = -1;
@@ -215,14 +167,13 @@ struct mt_split *mt_split_new(const struct mt_output_config *config, struct mt_e
 
 static void leave(struct mt_split *s);
 
-static void free_piece(struct mt_split *s, struct piece *p)
+static void free_piece(struct mt_split *s, struct mt_piece *p)
 {
 	s->encoder->impl = p->impl;
 	if (p->impl && s->encoder->ops && s->encoder->ops->close)
 		s->encoder->ops->close(s->encoder);
 	s->encoder->impl = NULL;
 	mt_part_clear(&p->file);
-	free(p->block.data);
 	free(p->key);
 	free(p);
 }
@@ -232,139 +183,15 @@ void mt_split_free(struct mt_split *s)
 	if (!s)
 		return;
 	leave(s);
+	mt_split_heap_free(s->heap);
 	for (uint32_t i = 0; i < s->n; i++)
 		free_piece(s, s->pieces[i]);
 	mt_part_unlock_folder(s->config->path, s->lock_fd);
-	mt_codec_free(s->codec);
 	json_decref(s->unlisted);
 	pthread_mutex_destroy(&s->lock);
+	free(s->scratch.data);
 	free(s->pieces);
-	free(s->queue);
 	free(s);
-}
-
-/* --- files ----------------------------------------------------------------------------- */
-
-struct emission {
-	int fd;
-	const char *path;
-	uint64_t bytes;
-	int error;
-};
-
-static int emit(void *ctx, const uint8_t *data, size_t len, struct mt_err *err)
-{
-	struct emission *e = ctx;
-	while (len) {
-		ssize_t n = write(e->fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			e->error = n ? errno : ENOSPC;
-			return mt_err_set(err, "can not write %s: %s", e->path, strerror(e->error));
-		}
-		data += n;
-		len -= (size_t)n;
-		e->bytes += (uint64_t)n;
-	}
-	return 0;
-}
-
-static int create_file(struct mt_split *s, struct piece *p, struct mt_err *err)
-{
-	char stem[STEM_MAX + 32], name[STEM_MAX + 80];
-	int fd = -1;
-	stem_of(p->key, stem);
-	snprintf(name, sizeof name, "%s%s", stem, s->extension);
-	if (mt_part_create(&p->file, s->config->path, name, s->extension, &fd, err)) {
-		int problem = errno;
-		if (fd >= 0)
-			close(fd);
-		mt_part_clear(&p->file);
-		errno = problem;
-		return -1;
-	}
-	close(p->file.lock_fd); /* the folder's lock speaks for it from now on */
-	p->file.lock_fd = -1;
-	return fd;
-}
-
-static int open_file(struct mt_split *s, struct piece *p, struct mt_err *err)
-{
-	if (!p->file.path)
-		return create_file(s, p, err);
-	int fd = open(p->file.path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		return fd;
-	int problem = errno;
-	mt_err_set(err, "can not open %s again: %s", p->file.path, strerror(problem));
-	errno = problem;
-	return -1;
-}
-
-/* One try: what a failed write has left is cut off again. */
-static int append_once(struct mt_split *s, struct piece *p, struct mt_err *err)
-{
-	struct emission e = {.error = 0};
-	errno = 0;
-	e.fd = open_file(s, p, err);
-	if (e.fd < 0)
-		return -1;
-	e.path = p->file.path;
-	int rc = s->codec ? mt_codec_write(s->codec, p->block.data, p->block.used, MT_CODEC_END, emit, &e, err)
-	                  : emit(&e, p->block.data, p->block.used, err);
-	if (rc) {
-		if (s->codec)
-			mt_codec_reset(s->codec);
-		if (ftruncate(e.fd, (off_t)p->file_bytes))
-			mt_log_warn("%s: can not cut off what was written in part: %s", e.path,
-			            strerror(errno));
-	}
-	if (close(e.fd) && !rc) {
-		e.error = errno;
-		rc = mt_err_set(err, "can not write %s: %s", e.path, strerror(e.error));
-	}
-	if (!rc)
-		p->file_bytes += e.bytes;
-	errno = e.error;
-	return rc;
-}
-
-/* Write the block; it is empty afterwards. */
-static int append(struct mt_split *s, struct piece *p, struct mt_err *err)
-{
-	int rc;
-	if (!p->block.used)
-		return 0;
-	while ((rc = append_once(s, p, err)) && mt_space_again(s->space, errno, s->config->path))
-		;
-	if (rc) {
-		s->failed = true;
-		return -1;
-	}
-	mt_space_found(s->space, s->config->path);
-	p->block.used = 0;
-	p->saved = p->view;
-	return 0;
-}
-
-static void drop_block(struct mt_split *s, struct piece *p)
-{
-	s->held -= p->block.size;
-	free(p->block.data);
-	p->block = (struct mt_block){0};
-}
-
-static int append_all(struct mt_split *s, struct mt_err *err)
-{
-	for (uint32_t i = 0; i < s->n; i++) {
-		if (append(s, s->pieces[i], err))
-			return -1;
-		drop_block(s, s->pieces[i]);
-		s->pieces[i]->waits = false;
-	}
-	s->n_queue = 0;
-	return 0;
 }
 
 /* --- encoding -------------------------------------------------------------------------- */
@@ -373,7 +200,7 @@ static int append_all(struct mt_split *s, struct mt_err *err)
 static void leave(struct mt_split *s)
 {
 	const struct mt_encoder *e = s->encoder;
-	struct piece *p = s->current;
+	struct mt_piece *p = s->current;
 	if (!p)
 		return;
 	p->impl = e->impl;
@@ -384,7 +211,7 @@ static void leave(struct mt_split *s)
 }
 
 /* The encoder goes on with this file. */
-static void enter(struct mt_split *s, struct piece *p)
+static void enter(struct mt_split *s, struct mt_piece *p)
 {
 	struct mt_encoder *e = s->encoder;
 	if (s->current == p)
@@ -406,81 +233,54 @@ static int no_memory(struct mt_split *s, struct mt_err *err)
 	return mt_err_set(err, "%s: out of memory", s->config->path);
 }
 
-/* Room for `need` bytes more, by writing or by growing. */
-static int make_room(struct mt_split *s, struct piece *p, size_t need, struct mt_err *err)
+/* What a function of the encoder that begins or ends a file has to say goes to the file. */
+static int add(struct mt_split *s, struct mt_piece *p, int (*function)(struct mt_encoder *e), size_t more,
+               struct mt_err *err)
 {
-	size_t size = p->block.size ? p->block.size : BLOCK_MIN;
-	if (p->block.used && p->block.used + need > BLOCK_MAX && append(s, p, err))
-		return -1;
-	if (p->block.size - p->block.used >= need)
-		return 0;
-	while (size < p->block.used + need)
-		size *= 2;
-	if (s->held + size - p->block.size > MEMORY) {
-		if (append_all(s, err))
-			return -1;
-		for (size = BLOCK_MIN; size < need;)
-			size *= 2;
-	}
-	uint8_t *data = realloc(p->block.data, size);
-	if (!data)
+	s->scratch.used = 0;
+	s->encoder->block = &s->scratch;
+	int rc = function(s->encoder);
+	s->encoder->block = &p->block;
+	if (rc)
 		return no_memory(s, err);
-	s->held += size - p->block.size;
-	p->block.data = data;
-	p->block.size = size;
+	if (!s->scratch.used && !more)
+		return 0;
+	if (mt_split_heap_room(s->heap, p, s->scratch.used + more, err))
+		return -1;
+	if (s->scratch.used)
+		memcpy(p->block.data + p->block.used, s->scratch.data, s->scratch.used);
+	p->block.used += s->scratch.used;
 	return 0;
 }
 
-/* The header of a file. */
-static int start(struct mt_split *s, struct piece *p, const struct mt_packet *packet, struct mt_err *err)
+/* The header of a file, and room for its first packet. */
+static int start(struct mt_split *s, struct mt_piece *p, const struct mt_packet *packet, struct mt_err *err)
 {
 	struct mt_encoder *e = s->encoder;
 	e->linktype = s->config->linktype;
 	e->trailer = 0;
 	e->begun = false;
-	if (make_room(s, p, BLOCK_MIN, err) || (e->ops->open && e->ops->open(e, err)))
+	if (e->ops->open && e->ops->open(e, err))
 		return -1;
-	size_t size = p->block.size;
-	if (e->ops->begin(e))
-		return no_memory(s, err);
-	s->held += p->block.size - size;
+	if (add(s, p, e->ops->begin, HEAD + mt_encode_caplen(e, packet), err))
+		return -1;
 	p->view.start_ns = packet->ts_ns;
 	p->started = true;
 	return 0;
 }
 
-/* It is in the queue of those that wait to be written. */
-static int note_waiting(struct mt_split *s, struct piece *p, uint32_t number, struct mt_err *err)
-{
-	if (p->waits)
-		return 0;
-	if (s->n_queue == s->queue_size) {
-		uint32_t size = s->queue_size ? s->queue_size * 2 : 64;
-		uint32_t *queue = reallocarray(s->queue, size, sizeof *queue);
-		if (!queue)
-			return no_memory(s, err);
-		s->queue = queue;
-		s->queue_size = size;
-	}
-	s->queue[s->n_queue++] = number;
-	p->waits = true;
-	p->since_ms = s->now_ms;
-	return 0;
-}
-
-static void note_linktype(struct piece *p, uint16_t linktype)
+static void note_linktype(struct mt_piece *p, uint16_t linktype)
 {
 	for (unsigned i = 0; i < p->n_linktypes; i++)
 		if (p->linktypes[i] == linktype)
 			return;
-	if (p->n_linktypes < LINKTYPES)
+	if (p->n_linktypes < MT_PIECE_LINKTYPES)
 		p->linktypes[p->n_linktypes++] = linktype;
 }
 
-static int write_packet(struct mt_split *s, uint32_t number, struct mt_packet *packet, uint8_t verdict,
+static int write_packet(struct mt_split *s, struct mt_piece *p, struct mt_packet *packet, uint8_t verdict,
                         struct mt_err *err)
 {
-	struct piece *p = s->pieces[number];
 	uint32_t i = 0;
 	enter(s, p);
 	if (!p->started) {
@@ -494,24 +294,46 @@ static int write_packet(struct mt_split *s, uint32_t number, struct mt_packet *p
 			return -1;
 	}
 	while (s->encoder->ops->encode(s->encoder, packet, 1, &i, verdict) != MT_STOP_END)
-		if (make_room(s, p, s->encoder->need + BLOCK_MIN, err))
+		if (mt_split_heap_room(s->heap, p, s->encoder->need, err))
 			return -1;
-	if (packet->verdict != verdict)
-		return 0;
-	note_linktype(p, packet->linktype);
-	p->late += !!(packet->flags & MT_PACKET_LATE);
-	p->bypassed += !!(packet->flags & MT_PACKET_BYPASSED);
-	return note_waiting(s, p, number, err);
+	if (packet->verdict == verdict)
+		note_linktype(p, packet->linktype);
+	p->begun = s->encoder->begun;
+	p->linktype = s->encoder->linktype;
+	return 0;
+}
+
+/* With thousands of files each packet's is somewhere else in memory. */
+static inline void fetch(const struct mt_split *s, const uint32_t *parts, uint32_t i, uint32_t n)
+{
+	if (i + AHEAD < n && parts[i + AHEAD] < s->n)
+		__builtin_prefetch(s->pieces[parts[i + AHEAD]], 1);
+	if (i + AHEAD / 2 >= n || parts[i + AHEAD / 2] >= s->n)
+		return;
+	const struct mt_block *block = &s->pieces[parts[i + AHEAD / 2]]->block;
+	__builtin_prefetch((const uint8_t *)block + 64, 1);
+	__builtin_prefetch(block->data + block->used, 1);
 }
 
 int mt_split_write(struct mt_split *s, struct mt_packet *packets, const uint32_t *parts, uint32_t n,
                    uint8_t verdict, struct mt_err *err)
 {
 	int rc = 0;
+	bool (*put)(const struct mt_encoder *e, const struct mt_packet *p, uint16_t linktype,
+	            struct mt_block *block, struct mt_segment_view *view) = s->encoder->ops->put;
 	pthread_mutex_lock(&s->lock);
-	for (uint32_t i = 0; i < n && !rc; i++)
-		if (packets[i].verdict == verdict)
-			rc = write_packet(s, parts[i] < s->n ? parts[i] : 0, &packets[i], verdict, err);
+	for (uint32_t i = 0; i < n && !rc; i++) {
+		fetch(s, parts, i, n);
+		if (packets[i].verdict != verdict)
+			continue;
+		struct mt_piece *p = s->pieces[parts[i] < s->n ? parts[i] : 0];
+		if (!put || !p->begun || !put(s->encoder, &packets[i], p->linktype, &p->block, &p->view))
+			rc = write_packet(s, p, &packets[i], verdict, err);
+		if (packets[i].flags & (MT_PACKET_LATE | MT_PACKET_BYPASSED) && packets[i].verdict == verdict) {
+			p->late += !!(packets[i].flags & MT_PACKET_LATE);
+			p->bypassed += !!(packets[i].flags & MT_PACKET_BYPASSED);
+		}
+	}
 	s->failed = s->failed || rc;
 	pthread_mutex_unlock(&s->lock);
 	return rc;
@@ -519,28 +341,16 @@ int mt_split_write(struct mt_split *s, struct mt_packet *packets, const uint32_t
 
 int mt_split_tick(struct mt_split *s, int64_t now_ms, struct mt_err *err)
 {
-	int rc = 0;
-	uint32_t i = 0;
 	pthread_mutex_lock(&s->lock);
-	s->now_ms = now_ms;
-	for (; i < s->n_queue && !rc; i++) {
-		struct piece *p = s->pieces[s->queue[i]];
-		if (p->since_ms + s->config->flush_ms > now_ms)
-			break;
-		rc = append(s, p, err);
-		p->waits = false;
-	}
-	if (i) {
-		s->n_queue -= i;
-		memmove(s->queue, s->queue + i, s->n_queue * sizeof *s->queue);
-	}
+	int rc = mt_split_heap_tick(s->heap, now_ms, err);
+	s->failed = s->failed || rc;
 	pthread_mutex_unlock(&s->lock);
 	return rc;
 }
 
 /* --- the end --------------------------------------------------------------------------- */
 
-static json_t *make_line(const struct mt_split *s, const struct piece *p)
+static json_t *make_line(const struct mt_split *s, const struct mt_piece *p)
 {
 	uint8_t set[MT_LINKTYPE_SET] = {0};
 	for (unsigned i = 0; i < p->n_linktypes; i++)
@@ -586,7 +396,7 @@ static void record(struct mt_split *s, json_t *line)
 	s->troubled = true;
 }
 
-static int finish_file(struct mt_split *s, struct piece *p, struct mt_err *err)
+static int finish_file(struct mt_split *s, struct mt_piece *p, struct mt_err *err)
 {
 	/* part.c wants it locked and open */
 	p->file.lock_fd = open(p->file.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -608,37 +418,43 @@ static int finish_file(struct mt_split *s, struct piece *p, struct mt_err *err)
 	return 0;
 }
 
-/* After a failure: what is in the file is whole, without what its end would have said. */
-static int close_piece(struct mt_split *s, struct piece *p, struct mt_err *err)
+/* What its end has to say. */
+static int end_piece(struct mt_split *s, struct mt_piece *p, struct mt_err *err)
 {
 	if (!p->started)
 		return 0;
-	if (!s->failed) {
-		enter(s, p);
-		size_t size = p->block.size;
-		if (s->encoder->ops->end(s->encoder))
-			return no_memory(s, err);
-		s->held += p->block.size - size;
-		if (append(s, p, err))
-			return -1;
-	}
-	drop_block(s, p);
-	p->view = p->saved;
-	return p->file.path && p->saved.packets ? finish_file(s, p, err) : 0;
+	enter(s, p);
+	return add(s, p, s->encoder->ops->end, 0, err);
+}
+
+static int write_ends(struct mt_split *s, struct mt_err *err)
+{
+	int rc = 0;
+	for (uint32_t i = 0; i < s->n && !rc; i++)
+		rc = end_piece(s, s->pieces[i], err);
+	return rc ? -1 : mt_split_heap_flush(s->heap, err);
 }
 
 int mt_split_close(struct mt_split *s, struct mt_err *err)
 {
 	struct mt_err other;
+	bool failed = s->failed;
 	int rc = 0;
 	pthread_mutex_lock(&s->lock);
-	for (uint32_t i = 0; i < s->n; i++)
-		if (close_piece(s, s->pieces[i], rc ? &other : err)) {
+	if (failed)
+		mt_split_heap_flush(s->heap, &other); /* the thread has to be done */
+	else
+		rc = write_ends(s, err);
+	s->failed = failed || rc;
+	/* After a failure what is in a file is whole, without what its end would have said. */
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct mt_piece *p = s->pieces[i];
+		p->view = p->view_saved;
+		if (p->file.path && p->view.packets && finish_file(s, p, rc ? &other : err)) {
 			rc = -1;
 			s->failed = true;
-			if (s->pieces[i]->view.packets > s->pieces[i]->saved.packets)
-				s->pieces[i]->view = s->pieces[i]->saved;
 		}
+	}
 	pthread_mutex_unlock(&s->lock);
 	mt_part_unlock_folder(s->config->path, s->lock_fd);
 	s->lock_fd = -1;
@@ -651,7 +467,7 @@ struct mt_segment_view mt_split_total(const struct mt_split *s)
 {
 	struct mt_segment_view sum = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
 	for (uint32_t i = 0; i < s->n; i++) {
-		const struct mt_segment_view *v = s->failed ? &s->pieces[i]->saved : &s->pieces[i]->view;
+		const struct mt_segment_view *v = s->failed ? &s->pieces[i]->view_saved : &s->pieces[i]->view;
 		sum.packets += v->packets;
 		sum.captured_bytes += v->captured_bytes;
 		sum.wire_bytes += v->wire_bytes;

@@ -2,12 +2,12 @@
 /*
  * split.h - an output that is split by a key: a file for each key, of which there may be many thousands.
  *
- * Records of a file are gathered in memory and appended to it when they are many, have waited for --flush, or
- * when all memory is used; so no more than one file is open at a time, and each is appended to as often as its
+ * Records are gathered in memory (split_heap.h) and appended to their files when they have waited for --flush
+ * or all memory is used; so no more than one file is open at a time, and each is appended to as often as its
  * key comes back.  With a codec each time is a member or frame of its own.  A file is ".NAME.part" until the
  * end, as segments are; a lock on the folder says that a run still writes them.
  *
- * Up to some million packets a second; one lock a batch, since a hook that came back late may ask for a key.
+ * Up to ten million packets a second; one lock a batch, since a hook that came back late may ask for a key.
  */
 #ifndef MT_SPLIT_H
 #define MT_SPLIT_H

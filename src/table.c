@@ -194,11 +194,21 @@ static struct mt_table_entry *insert(struct mt_table_body *t, const uint64_t *ke
 #define NOT_KNOWN (-1.0) /* a generation that no entry has */
 #define CANDIDATE 0.0    /* the entry may be the packet's */
 
-static inline void note(struct mt_table_body *t, uint32_t i, struct mt_table_entry *entry)
+/* Has the key the other direction than the entry's, for which that makes no difference? */
+static inline uint8_t goes_back(const struct mt_table_body *t, const struct mt_table_entry *entry,
+                                const uint64_t *key)
+{
+	uint32_t last = t->plan.key_bytes / 8 - 1;
+	return ((mt_entry_key(entry)[last] ^ key[last]) & ~t->last_mask) != 0;
+}
+
+static inline void note(struct mt_table_body *t, uint32_t i, struct mt_table_entry *entry, const uint64_t *key)
 {
 	t->view.noted[i] = entry ? entry->generation : NOT_KNOWN;
-	if (entry)
-		t->view.entry[i] = entry;
+	if (!entry)
+		return;
+	t->view.entry[i] = entry;
+	t->view.back[i] = goes_back(t, entry, key);
 }
 
 /* Keys and hashes of the batch; the index is on its way when it returns. */
@@ -250,7 +260,7 @@ static void check_candidates(struct mt_table_body *t)
 			continue;
 		if (!same_key(t, mt_entry_key(entry), t->keys[i].words))
 			entry = find(t, t->keys[i].words, t->hashes[i]);
-		note(t, i, entry);
+		note(t, i, entry, t->keys[i].words);
 	}
 }
 
@@ -296,18 +306,23 @@ struct mt_table_entry *mt_table_packet(struct mt_table *view, const struct mt_pa
 	bool here = i >= 0 && (uint32_t)i < t->n;
 	/* one that was cut or edited has another key now */
 	bool noted = here && !packet->cut && !(packet->flags & MT_PACKET_EDITED);
-	struct mt_table_entry *entry;
-	union mt_key key;
+	union mt_key made;
+	const uint64_t *key = made.words;
+	uint32_t hash;
 	if (i >= 0 && t->plan.timed)
 		mt_ages_set_now(t, view->clock[i % MT_BATCH_PACKETS]);
-	if (noted && t->hashed && t->hashes[i])
-		entry = look_up(t, t->keys[i].words, t->hashes[i], add);
-	else if (mt_key_of_packet(t->plan.kind, packet, decoded, &key))
-		entry = look_up(t, key.words, hash_key(t, key.words), add);
-	else
+	if (noted && t->hashed && t->hashes[i]) {
+		key = t->keys[i].words;
+		hash = t->hashes[i];
+	} else if (mt_key_of_packet(t->plan.kind, packet, decoded, &made)) {
+		hash = hash_key(t, key);
+	} else {
 		return NULL;
+	}
+	struct mt_table_entry *entry = look_up(t, key, hash, add);
+	view->back_now = entry && entry != view->overflow && goes_back(t, entry, key);
 	if (noted && entry != view->overflow)
-		note(t, (uint32_t)i, entry);
+		note(t, (uint32_t)i, entry, key);
 	return entry;
 }
 
@@ -321,7 +336,9 @@ struct mt_table_entry *mt_table_key(struct mt_table *view, const void *key, int3
 		mt_key_order(t->plan.kind, &ordered);
 		words = ordered.words;
 	}
-	return look_up(t, words, hash_key(t, words), add);
+	struct mt_table_entry *entry = look_up(t, words, hash_key(t, words), add);
+	view->back_now = entry && entry != view->overflow && goes_back(t, entry, words);
+	return entry;
 }
 
 /* Of two ages the whole: what one entry would have had that saw both. */

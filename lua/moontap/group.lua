@@ -9,6 +9,7 @@
 local address = require "moontap.address"
 local format = require "moontap.format"
 local list_of = require("moontap.list").new
+local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -29,6 +30,8 @@ end
 local function ip(key)
   return key == "" and "-" or address.key_text(key)
 end
+
+local handle, state = packet.handle, packet.state()
 
 -- Fields that can be counted by, and how a value is shown.
 local SHOW = {
@@ -185,27 +188,134 @@ local function find_keys(t, names, depth, keys, place)
   end
 end
 
--- Flows by number, exactly; 0 without IP, -1 beyond the most.
-local function flow_reader(most)
-  local flows, last = require("moontap.table").new { key = "flow", value = { number = "u32" }, limit = most + 1 }, 0
-  return function(p)
-    if not p.is_ip then
+-- The packet again. At first most keys are new, so what is done for them is in the loop's trace: with a handle of its
+-- own there, that of the loop is not read behind a C call, and so never allocated.
+local function again(q, d)
+  return handle(q, d, state.generation)
+end
+
+-- A reader of the number of what a table tells apart; make(p) gives it to what is new. 0: a packet without such a
+-- key, -1: beyond the most.
+local function table_reader(kind, most, make)
+  local known, n = require("moontap.table").new { key = kind, value = { number = "double" }, limit = most + 1 }, 0
+  local function add(p)
+    local entry = known[p]
+    if not entry then
       return 0
     end
-    local f = flows:find(p)
-    if f then
-      return f.number
-    elseif last >= most then
+    n = n + 1
+    local number = make(p)
+    entry.number = number
+    return number
+  end
+  return function(p)
+    local q, d = p._packet, p._decoded
+    local entry = known:find(p)
+    if entry then
+      return entry.number
+    elseif n >= most then
       return -1
     end
-    last = last + 1
-    flows[p].number = last
-    return last
+    return add(again(q, d))
   end
 end
 
-local function value_text(name, value, p)
-  return name == "flow" and flow_text(p) or tostring(SHOW[name](value))
+-- The same for prefixes; the addresses that were cut are remembered.
+local function prefix_table_reader(name, most, make)
+  local prefix_of, numbers, n, addresses = prefix_reader(name), {}, 0, 0
+  local known = require("moontap.table").new { key = name:sub(1, 3), value = { number = "double" },
+    limit = M.MAX_ENTRIES + 1 }
+  local function number_of(p)
+    local prefix = prefix_of(p)
+    if prefix == "" then
+      return 0
+    end
+    if not numbers[prefix] then
+      if n >= most then
+        return -1
+      end
+      n = n + 1
+      numbers[prefix] = make(p)
+    end
+    return numbers[prefix]
+  end
+  local function add(p)
+    local number = number_of(p)
+    if number ~= 0 then
+      if addresses >= M.MAX_ENTRIES then
+        known:clear()
+        addresses = 0
+      end
+      addresses = addresses + 1
+      known[p].number = number
+    end
+    return number
+  end
+  return function(p)
+    local q, d = p._packet, p._decoded
+    local entry = known:find(p)
+    if entry then
+      return entry.number
+    end
+    return add(again(q, d))
+  end
+end
+
+-- What makes the reader of a field whose values are told apart by a table, without a string for each packet.
+local function table_of(name)
+  if name == "flow" or name == "src" or name == "dst" then
+    return table_reader, name
+  elseif parse_prefix(name) then
+    return prefix_table_reader, name
+  end
+end
+
+-- What a packet's value of the field is in a name.
+local function text_reader(name)
+  local read = reader(name)
+  return function(p)
+    local text = name == "flow" and flow_text(p) or tostring(SHOW[name](read(p)))
+    return text == "-" and "none" or text
+  end
+end
+
+-- Keys of Lua tables: whole numbers too large for the array part, since LuaJIT gives up on a table
+-- that has them in both parts. The low bits of such a double are those of the number, so they hash well.
+local FAR = 2 ^ 52
+
+local function far_reader(name, most)
+  local new_reader, kind = table_of(name)
+  local n = FAR
+  if new_reader then
+    return new_reader(kind, most, function()
+      n = n + 1
+      return n
+    end)
+  end
+  local read = reader(name)
+  return function(p)
+    local value = read(p)
+    return type(value) == "number" and value + FAR or value
+  end
+end
+
+-- Numbers for the values of one field that has a table.
+local function numbers_of_one(new_reader, name, most, add)
+  local none
+  local read = new_reader(name, most, function(p)
+    local number = add(p)
+    return number > 0 and number or -1
+  end)
+  return function(p)
+    local number = read(p)
+    if number > 0 then
+      return number
+    elseif number < 0 then
+      return 0
+    end
+    none = none or add(p)
+    return none
+  end
 end
 
 --- Numbers for combinations of fields.
@@ -214,27 +324,48 @@ end
 -- @tparam function new is called with the text of each new one and gives its number
 -- @treturn function of a packet: the number, 0 beyond the most
 function M.numbers(names, most, new)
-  local root, n, readers = {}, 0, {}
+  local root, n, readers, texts = {}, 0, {}, {}
   for i, name in ipairs(names) do
-    readers[i] = name == "flow" and flow_reader(most) or reader(name)
+    texts[i] = text_reader(name)
   end
-  local read1, read2, read3, read4 = readers[1], readers[2], readers[3], readers[4]
 
-  local function add(p, v1, v2, v3, v4)
-    if n >= most or v1 == -1 or v2 == -1 or v3 == -1 or v4 == -1 then
+  -- The number of a new combination.
+  local function add(p)
+    if n >= most then
       return 0
     end
     n = n + 1
-    local values, texts, t = { v1, v2, v3, v4 }, {}, root
-    for i, name in ipairs(names) do
-      local text = value_text(name, values[i], p)
-      texts[i] = text == "-" and "none" or text
+    local list = {}
+    for i, text in ipairs(texts) do
+      list[i] = text(p)
+    end
+    return new(table.concat(list, "_"))
+  end
+
+  local new_reader, kind = table_of(names[1])
+  if #names == 1 and new_reader then
+    return numbers_of_one(new_reader, kind, most, add)
+  end
+  for i, name in ipairs(names) do
+    readers[i] = far_reader(name, most)
+  end
+  local read1, read2, read3, read4 = readers[1], readers[2], readers[3], readers[4]
+
+  local function add_far(p, ...)
+    local values, t = { ... }, root
+    for i = 1, #names do
+      if values[i] == -1 then
+        return 0
+      end
+    end
+    local number = add(p)
+    if number == 0 then
+      return 0
     end
     for i = 1, #names - 1 do
       t[values[i]] = t[values[i]] or {}
       t = t[values[i]]
     end
-    local number = new(table.concat(texts, "_"))
     t[values[#names]] = number
     return number
   end
@@ -242,17 +373,18 @@ function M.numbers(names, most, new)
   if #names == 1 then
     return function(p)
       local v1 = read1(p)
-      return root[v1] or add(p, v1)
+      return root[v1] or n < most and add_far(p, v1) or 0
     end
   end
   return function(p)
+    local q, d = p._packet, p._decoded
     local v1, v2 = read1(p), read2(p)
     local v3, v4 = read3 and read3(p), read4 and read4(p)
     local t = root[v1]
     t = t and t[v2]
     if t and read3 then t = t[v3] end
     if t and read4 then t = t[v4] end
-    return t or add(p, v1, v2, v3, v4)
+    return t or n < most and add_far(again(q, d), v1, v2, v3, v4) or 0
   end
 end
 

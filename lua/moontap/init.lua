@@ -2,8 +2,8 @@
 --- What scripts find in the global `moontap` (also `require "moontap"`).
 --
 -- Beside what stands here: `moontap.net`, `netset`, `filter`, `table`, `topk`, `distinct`, `quantiles`, `histogram`,
--- `rate`, `gauge`, `counter`, `trigger`, `publish`, `cryptopan`, `anonymizer`, `load`, `output`, `split`, `plot`,
--- `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the version of the program.
+-- `rate`, `recent`, `gauge`, `counter`, `trigger`, `publish`, `cryptopan`, `anonymizer`, `load`, `output`, `split`,
+-- `plot`, `json` and `format`, each in a chapter of its own. `moontap.version` is a string, the version of the program.
 -- @module moontap
 
 local address = require "moontap.address"
@@ -69,6 +69,7 @@ local LATER = {
   publish = { "moontap.publish", "publish" },
   quantiles = { "moontap.quantiles", "new" },
   rate = { "moontap.rate", "new" },
+  recent = { "moontap.recent", "new" },
   split = { "moontap.split", "new" },
   table = { "moontap.table", "new" },
   trigger = { "moontap.trigger", "pull" },

@@ -23,12 +23,15 @@ local ffi = require "ffi"
 local C = require "moontap.abi"
 local misuse = require "moontap.misuse"
 local output = require "moontap.output"
+local packet = require "moontap.packet"
 local sketch = require "moontap.sketch"
 local suggest = require "moontap.suggest"
 
 local M = {}
 
 local state = sketch.state
+local cast, istype = ffi.cast, ffi.istype
+local handle_t, PACKET = packet.handle, C.MT_PHASE_PACKET
 local bytes_t = ffi.typeof "const uint8_t *"
 local SIZE = ffi.sizeof "struct mt_packet"
 local KNOWN = { name = true, dir = true, files = true, format = true, compress = true, level = true, snaplen = true,
@@ -44,7 +47,10 @@ Split.__index = Split
 -- @treturn string what the hook has to return
 function Split:send(p, number)
   local batch = state.batch
-  local i = (ffi.cast(bytes_t, p._packet) - ffi.cast(bytes_t, batch.packets)) / SIZE
+  local i = state.index
+  if state.phase ~= PACKET or not istype(handle_t, p) then -- else it is the packet in hand, and need not be read
+    i = (cast(bytes_t, p._packet) - cast(bytes_t, batch.packets)) / SIZE
+  end
   if i < 0 or i >= batch.n then
     misuse.raise "moontap.split: a copy of a packet can not be sent"
   end
@@ -69,9 +75,12 @@ end
 
 --- Send a packet to the file of a key.
 -- @tparam packet p
--- @tparam string|number|boolean key
+-- @tparam string|number|boolean|moontap.Address key
 -- @treturn string what the hook has to return
 function Split:to(p, key)
+  if type(key) == "cdata" then
+    key = tostring(key)
+  end
   local number = self.known[key]
   if not number then
     number = self:part(tostring(key))

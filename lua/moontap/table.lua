@@ -32,6 +32,9 @@
 -- raises an error. A value is a reference into the table. It stays good, also while the table grows, until its
 -- entry ends, is removed, or the table is cleared; from then on using it raises an error.
 --
+-- `back` of a value of a `"flow"` or `"pair"` table is true if the packet (or the key) that it was looked up by goes
+-- the other way than the first packet of its entry; a field of that name goes before it.
+--
 -- **Limits.** `limit` is the most entries there may be (default: as many as fit into 1 GiB). What happens to a new key
 -- when they are there is the `policy`:
 --

@@ -76,14 +76,17 @@ return function(f, v)
   e.value["NAME"] = v
 end]]
 
-local function read_only(name)
+local function read_only(name, what)
   return function()
-    raise("'%s' of a value can not be set: it is the time of a lookup", name)
+    raise("'%s' of a value can not be set: it is %s", name, what)
   end
 end
 
--- The type of references to values of a class; fields: {{name, type, merge}, …}.
-local function value_type(entry_t, fields, timed)
+-- Whether the packet that a value was looked up by goes against its entry's first one.
+local BACK = "f._back ~= 0"
+
+-- The type of references to values of a class; fields: {{name, type, merge}, …}.  directed: they know `back`.
+local function value_type(entry_t, fields, timed, directed)
   local getters, setters, bounds = {}, {}, {}
 
   local function wrong(name, v)
@@ -102,7 +105,11 @@ local function value_type(entry_t, fields, timed)
   end
   for name, what in pairs(timed and AGES or {}) do
     getters[name] = load_text(GET:gsub("WHAT", what), gone, tonumber)
-    setters[name] = read_only(name)
+    setters[name] = read_only(name, "the time of a lookup")
+  end
+  if directed and not getters.back then
+    getters.back = load_text(GET:gsub("WHAT", BACK), gone)
+    setters.back = read_only("back", "the way of a packet")
   end
 
   local function unknown(name)
@@ -111,7 +118,8 @@ local function value_type(entry_t, fields, timed)
       hint ~= "" and hint or "; it has " .. (next(getters) and suggest.list(getters) or "none"))
   end
 
-  return ffi.metatype(ffi.typeof("struct { $ *_entry; double _generation; }", entry_t), {
+  local text = "struct { $ *_entry; double _generation; " .. (directed and "int32_t _back; }" or "}")
+  return ffi.metatype(ffi.typeof(text, entry_t), {
     __index = function(f, name)
       local get = getters[name]
       if get then
@@ -205,37 +213,42 @@ return function(t, a1 MORE)
   if generation == c.noted[k] and q.cut == 0 and q.flags < 128 and i < 1024 then
     local entry = cast(entry_ptr, e)
     USE
-    return (value_t(entry, generation))
+    return (value_t(entry, generation NOTED_BACK))
   end
   e = C.mt_table_packet(c, q, d, i, ADD)
   if e == nil then return nil end
+  local back = c.back_now -- REPORT may look up others
   generation = e.generation
   REPORT
-  return (value_t(cast(entry_ptr, e), generation))
+  return (value_t(cast(entry_ptr, e), generation BACK_NOW))
 end]]
 
--- A lookup by anything but a packet in its hook: a key, a copy of a packet, or the parts of a key.
+-- A lookup by anything but a packet in its hook: a key, a copy of a packet, or the parts of a key.  Parts are read
+-- before C is called, so that addresses made for them need no memory; on_expire may have used scratch since.
 local OTHER = [[
 local state, C, istype, cast, key_t, entry_ptr, value_t, scratch, fill, copied, settle, report, table_t, not_self = ...
 return function(t, add, a1 MORE)
   if not istype(table_t, t) then not_self(t) end
   local c, e = t._table, nil
-  SETTLE
   if istype(key_t, a1) then
+    SETTLE
     e = C.mt_table_key(c, a1._key, add)
   else
     local copy = copied(a1)
     if copy then
+      SETTLE
       e = C.mt_table_packet(c, copy._packet, copy._decoded, -1, add)
     else
       fill(scratch, a1 MORE)
+      REFILL
       e = C.mt_table_key(c, scratch, add)
     end
   end
   if e == nil then return nil end
+  local back = c.back_now
   local generation = e.generation
   REPORT
-  return (value_t(cast(entry_ptr, e), generation))
+  return (value_t(cast(entry_ptr, e), generation BACK_NOW))
 end]]
 
 local EXPIRE = "if c.clock[k] >= c.due_ns then expire(t, c.clock[k]) end"
@@ -243,15 +256,24 @@ local USE = "if entry.age.last_ns < c.clock[k] then entry.age.last_ns = c.clock[
 local COUNT_USE = " local uses = c.uses + 1 c.uses = uses entry.used = uses"
 local REPORT = "if c.ended ~= 0 then report(t) end"
 
+-- Is a key the same for both directions?
+local function has_two_ways(key)
+  return key.id == "MT_TABLE_FLOW" or key.id == "MT_TABLE_PAIR"
+end
+
 -- The text of a lookup: what a class has no need of is left out.
 local function write(text, key, ages)
   local more = {}
   for k = 2, #key.parts do
     more[k - 1] = ", a" .. k
   end
+  local directed = has_two_ways(key)
   return (text:gsub(" MORE", table.concat(more)):gsub("EXPIRE", ages.timed and EXPIRE or "")
     :gsub("USE", (ages.timed and USE or "") .. (ages.evicts and COUNT_USE or ""))
-    :gsub("SETTLE", ages.timed and "settle(t)" or ""):gsub("REPORT", ages.evicts and REPORT or ""))
+    :gsub("SETTLE", ages.timed and "settle(t)" or "")
+    :gsub("REFILL", ages.timed and ("if settle(t) then fill(scratch, a1%s) end"):format(table.concat(more)) or "")
+    :gsub("REPORT", ages.evicts and REPORT or "")
+    :gsub(" NOTED_BACK", directed and ", c.back[k]" or ""):gsub(" BACK_NOW", directed and ", back" or ""))
 end
 
 -- --- what has ended ---------------------------------------------------------------------------
@@ -327,14 +349,17 @@ local function add_endings(class)
   end
 
   --- Bring a table up to the time of the hook that runs, before something looks at it as a whole.
+  -- @treturn boolean have entries ended
   function class.settle(t)
     local c = t._table
     if class.ages.timed then
       C.mt_table_now(c, state)
       if c.now_ns >= c.due_ns then
         class.expire(t, c.now_ns)
+        return true
       end
     end
+    return false
   end
 end
 
@@ -366,7 +391,7 @@ local function new_class(key, fields, ages)
     key_struct = key_struct, value_struct = value_struct, scratch = ffi.new(key_struct),
     table_t = ffi.typeof "struct { struct mt_table *_table; }", -- its metatype is set by moontap.table
   }
-  class.value_t = value_type(entry_t, fields, ages.timed)
+  class.value_t = value_type(entry_t, fields, ages.timed, has_two_ways(key))
   class.key_t = table_key.type(key)
   class.fill = filler(key.parts)
   for _, field in ipairs(fields) do
