@@ -22,7 +22,7 @@ enum {
 	OWN_BYTES = 512 << 10, /* decoded by the reading thread before workers have a stream */
 	BUDGET = 8 << 20,      /* bytes of buffers, for all streams together */
 	MIN_BUFFER = 16 << 10,
-	MAX_BUFFER = 512 << 10,
+	MAX_BUFFER = 1 << 20,
 	FEW_STREAMS = 8, /* up to here a stream has three buffers, then two */
 	STOP_MS = 100    /* how soon a stop is noticed */
 };

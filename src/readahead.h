@@ -3,7 +3,7 @@
  * readahead.h - compressed streams decoded ahead of the thread that reads them.
  *
  * Data flow: a worker of the run's pool calls a stream's fill function, which decodes into a
- * buffer of 16 to 512 KiB; up to three such buffers wait until the reading thread copies them
+ * buffer of 16 KiB to 1 MiB; up to three such buffers wait until the reading thread copies them
  * into its chunk.  The first half MiB of a stream is always decoded by the reading thread
  * itself, so small files and files that are only looked into make no thread and no buffer.
  * It also decodes when nothing waits and no worker is at the stream: with more streams than
@@ -44,7 +44,7 @@ void mt_readahead_pool_free(struct mt_readahead_pool *pool);
 /* ctx (borrowed) is for both functions, which nobody else may call from now on.  NULL: out of memory. */
 struct mt_readahead *mt_readahead_new(struct mt_readahead_pool *pool, mt_readahead_fill *fill,
                                       mt_readahead_meanwhile *meanwhile, void *ctx);
-/* Size of a buffer as things are: 512 KiB for a few streams, down to 16 KiB for many. */
+/* Size of a buffer as things are: 1 MiB for one or two streams, down to 16 KiB for many. */
 size_t mt_readahead_buffer_bytes(const struct mt_readahead *a);
 /* The next bytes, as fill returns them: those decoded ahead, or fresh ones.  Blocks while a worker
  * is at the stream and nothing of it is ready, until *stop (may be NULL) is set: wait_code then. */
