@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control_ask.h"
@@ -129,7 +130,12 @@ struct mt_control *mt_control_listen(const char *path, const char *user, struct 
 	c->listen_fd = c->pair_fd = c->wake_fd = -1;
 	c->server = -1;
 	pthread_mutex_init(&c->run.lock, NULL);
-	pthread_cond_init(&c->run.updated, NULL);
+	/* a step of the wall clock shall not lengthen a wait */
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->run.updated, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	for (unsigned i = 0; i < CHANNELS; i++)
 		c->channels[i] = (struct mt_lines){.fd = -1, .most = QUESTION_BYTES};
 	if (!make_socket(c, user, err))
@@ -321,6 +327,10 @@ void mt_control_stop(struct mt_control *c)
 		return;
 	mt_tap_end(c->tap);
 	atomic_store(&c->stop, true);
+	/* the hook thread brings no more numbers: whoever waits for them goes on */
+	pthread_mutex_lock(&c->run.lock);
+	pthread_cond_broadcast(&c->run.updated);
+	pthread_mutex_unlock(&c->run.lock);
 	if (write(c->wake_fd, &one, sizeof one) == sizeof one)
 		pthread_join(c->thread, NULL);
 	c->runs = false;

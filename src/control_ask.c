@@ -45,7 +45,7 @@ static void wait_for_report(struct mt_control_run *c)
 	struct timespec until;
 	if (c->report && mt_monotonic_ms() - c->reported_ms < FRESH_MS)
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += REPORT_MS / 1000;
 	atomic_store(&c->wanted, true);
 	while (atomic_load(&c->wanted) && !mt_run_done(c->run))
