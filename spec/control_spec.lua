@@ -112,6 +112,9 @@ EOF
   it("another filter comes into force in the kernel too, and loses nothing that both let through", function()
     capture("-o out.pcapng")
     assert.equal("udp port 2000", value("filter()"))
+    contains(attach('filter(("x"):rep(70000))\nfilter("udp\\n port 2000")\nstats().packets', 4).err, "filter: longer than the 65536 bytes")
+    assert.is_truthy(t.read("err"):find("control: the filter is now udp  port 2000\n", 1, true))
+    value 'filter "udp port 2000"'
     local r = attach('filter "udp prt 9"\nfilter(7)\nfilter()', 4)
     contains(r.err, "filter \"udp prt 9\": ", "filter: expected a BPF expression, found a number")
     assert.equal("udp port 2000\n", r.out)
@@ -175,13 +178,15 @@ EOF
   it("scripts publish values", function()
     t.write("count.lua", [[local n = 0
       return { interval = 0.1, on_packet = function() n = n + 1 end,
-        on_interval = function() moontap.publish("seen", { packets = n, list = { 1, 2 } }) moontap.publish("word", "hi") end }]])
+        on_interval = function() moontap.publish("seen", { packets = n, list = { 1, 2 } }) moontap.publish("word", "hi")
+          moontap.publish("gone", 1) moontap.publish("gone", nil) end }]])
     capture("-o out.pcapng -l ./count.lua")
     send()
     t.run("sleep 0.5")
     assert.same({ seen = { packets = 40000, list = { 1, 2 } }, word = "hi" }, value("published()"))
     assert.equal("hi", value('published "word"'))
     contains(attach('published()\npublished "x"', 4).err, "published: no script has published 'x'")
+    assert.is_nil(value("published().gone"))
     live.nothing_lost(live.adds_up(finish()))
     t.refuses("moontap -e 'moontap.publish()' f/web.pcap", 4, "moontap.publish: expected a name, found nothing")
     t.run("moontap -q -l ./count.lua f/web.pcap") -- nobody can attach: nothing happens

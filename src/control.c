@@ -28,9 +28,8 @@
 
 enum {
 	CHANNELS = MT_CONTROL_SESSIONS + 8, /* a few more: one may end while the next begins */
-	QUESTION_BYTES = 64 << 10,
-	SEND_MS = 1000, /* how long a client's process may take to read an answer */
-	END_MS = 2000   /* how long the server may take to end */
+	SEND_MS = 1000,                     /* how long a client's process may take to read an answer */
+	END_MS = 2000                       /* how long the server may take to end */
 };
 
 struct mt_control {
@@ -137,7 +136,7 @@ struct mt_control *mt_control_listen(const char *path, const char *user, struct 
 	pthread_cond_init(&c->run.updated, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	for (unsigned i = 0; i < CHANNELS; i++)
-		c->channels[i] = (struct mt_lines){.fd = -1, .most = QUESTION_BYTES};
+		c->channels[i] = (struct mt_lines){.fd = -1, .most = MT_CONTROL_QUESTION};
 	if (!make_socket(c, user, err))
 		return c;
 	mt_control_free(c);
@@ -210,6 +209,8 @@ static void add_channel(struct mt_control *c)
 		mt_log_warn("--control %s: its process has ended, nobody can attach any more", c->path);
 		close(c->pair_fd);
 		c->pair_fd = -1;
+		if (waitpid(c->server, NULL, 0) == c->server)
+			c->server = -1;
 	}
 	const struct cmsghdr *part = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
 	if (part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS)

@@ -17,7 +17,8 @@ enum {
 	FRESH_MS = 50,    /* numbers that young are taken again */
 	FILTER_MS = 1000, /* how long the sources may take for another filter */
 	ROTATE_TRIES = 3, /* each takes REPORT_MS at most */
-	MOST_POST_S = 86400
+	MOST_POST_S = 86400,
+	TEXT_SHOWN = 512 /* bytes of a client's text in a message */
 };
 
 static json_t *fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -116,6 +117,16 @@ static json_t *interfaces(struct mt_control_run *c)
 
 /* --- changes --------------------------------------------------------------------------------------------- */
 
+/* What a client has said, for a line of the log. */
+static const char *printable(const char *text, char shown[TEXT_SHOWN])
+{
+	size_t n = 0;
+	for (; text && text[n] && n < TEXT_SHOWN - 1; n++)
+		shown[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? ' ' : text[n];
+	shown[n] = '\0';
+	return shown;
+}
+
 /* The sources that have a filter of their own, which stays. */
 static json_t *own_filters(const struct mt_run *run)
 {
@@ -137,9 +148,10 @@ static json_t *filter(struct mt_control_run *c, const json_t *text)
 		const char *to = json_string_value(text);
 		if (mt_run_set_filter(c->run, to && *to ? to : NULL, &err))
 			return fail("%s", err.text);
+		char shown[TEXT_SHOWN];
 		mt_log_info(0, "control: %s%s",
 		            c->run->filter ? "the filter is now " : "there is no filter any more",
-		            c->run->filter ? c->run->filter : "");
+		            printable(c->run->filter, shown));
 	}
 	for (int waited = 0; text && mt_run_filter_waits(c->run) && waited < FILTER_MS; waited += 10)
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
@@ -183,7 +195,8 @@ static json_t *trigger(struct mt_control_run *c, const json_t *question)
 		return fail("trigger: post: expected seconds from 0 to %d", MOST_POST_S);
 	if (mt_flow_trigger(c->flow, reason, INT64_MIN, (int64_t)(post * 1e9)))
 		return fail("trigger: there is no flight recorder: --pre TIME starts one");
-	mt_log_info(1, "control: trigger %s", reason);
+	char shown[TEXT_SHOWN];
+	mt_log_info(1, "control: trigger %s", printable(reason, shown));
 	return value(json_true());
 }
 

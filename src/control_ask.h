@@ -25,6 +25,8 @@
 
 struct mt_run;
 
+enum { MT_CONTROL_QUESTION = 64 << 10 }; /* the longest question, bytes */
+
 /* The capture as the control thread sees it. */
 struct mt_control_run {
 	struct mt_run *run;

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control_ask.h"
 #include "flow.h"
 #include "hooks.h"
 #include "lines.h"
@@ -118,6 +119,12 @@ static json_t *ask(void *ctx, const char *what, json_t *arguments, struct mt_err
 	char *text = json_dumps(question, JSON_COMPACT), *line = NULL;
 	size_t len = 0;
 	json_decref(question);
+	if (text && strlen(text) > MT_CONTROL_QUESTION) {
+		free(text);
+		mt_err_set(err, "%s: longer than the %d bytes that the capture takes", what,
+		           MT_CONTROL_QUESTION);
+		return NULL;
+	}
 	int rc = text ? mt_lines_send(s->capture.fd, text, strlen(text), ANSWER_MS) : -1;
 	free(text);
 	enum mt_line r = rc || mt_lines_send(s->capture.fd, "\n", 1, ANSWER_MS)

@@ -37,7 +37,11 @@ bool mt_publish(const char *name, json_t *value)
 	pthread_mutex_lock(&lock);
 	struct published *p = find(name);
 	json_t *old = value;
-	if (p) {
+	if (p && json_is_null(value)) {
+		old = p->value;
+		free(p->name);
+		*p = table[--n];
+	} else if (p) {
 		old = p->value;
 		p->value = value;
 		p->at_ms = mt_monotonic_ms();

@@ -12,8 +12,8 @@
 
 enum { MT_PUBLISH_MOST = 1000 }; /* names */
 
-/* The value of that name from now on; taken, and nobody else's.  false: there are too many names, or no memory.
- */
+/* The value of that name from now on; taken, and nobody else's.  null: it has none any more.  false: there are
+ * too many names, or no memory. */
 bool mt_publish(const char *name, json_t *value);
 /* {name: {"value":, "age_s":}}; new reference.  The values are shared: to be read only. */
 json_t *mt_published(void);

@@ -205,6 +205,8 @@ struct mt_tap_reader *mt_tap_reader_new(struct mt_tap *t, bool (*know)(void *ctx
 	struct mt_tap_reader *r = calloc(1, sizeof *r);
 	if (!r)
 		return NULL;
+	/* What is typed here can not harm the others. */
+	mprotect(t->shared, sizeof *t->shared, PROT_READ);
 	r->shared = t->shared;
 	r->know = know;
 	r->ctx = ctx;

@@ -34,8 +34,9 @@ void mt_tap_counts(const struct mt_tap *t, uint64_t *seen, uint64_t *taken);
 
 struct mt_tap_reader;
 
-/* The packets from now on.  know: make interface `iface` known to this process, if it is not; false: it can not
- * be, packets of it are left out.  Borrows t.  NULL: out of memory. */
+/* The packets from now on; from now on this process can only read the ring.  know: make interface `iface` known
+ * to this process, if it is not; false: it can not be, packets of it are left out.  Borrows t.  NULL: out of
+ * memory. */
 struct mt_tap_reader *mt_tap_reader_new(struct mt_tap *t, bool (*know)(void *ctx, uint32_t iface), void *ctx);
 void mt_tap_reader_free(struct mt_tap_reader *r);
 /* Its batches; r is borrowed. */

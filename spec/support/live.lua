@@ -65,7 +65,7 @@ end
 function M.capture(options, o)
   o = o or {}
   local r = M.run(([[start --json %s; (%s) & beside=$!; %s wait $beside; %s
-    end_with %s]]):format(options, o.beside or ":", ("both %d; "):format(o.pps or 40000):rep(o.times or 1), o.after or ":", o.signal or "INT"), o.code)
+    end_with %s]]):format(options, o.beside or ":", ("both %d; "):format(o.pps or 40000):rep(o.times or 1), o.after or ":", o.signal or "INT"), o.code, { timeout = 120 })
   return M.adds_up(json.decode(t.read("json")), 2 * M.packets * (o.times or 1)), r
 end
 
