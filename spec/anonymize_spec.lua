@@ -261,6 +261,10 @@ describe("anonymize", function()
     local redirect = one(frames.ethernet(0x0800, frames.ipv4(1, "\5\1\0\0" .. a .. frames.ipv4(6, frames.tcp { sport = 7 }, { src = a, dst = b }))))
     assert.is_nil(redirect:find(a, 1, true))
     assert.equal(redirect:sub(39, 42), redirect:sub(55, 58))
+    -- the MAC address of a group that everybody has is also that of others
+    local shared = one("\1\0\94\0\0\5" .. "\2\0\0\0\0\1\8\0" .. frames.ipv4(17, frames.udp(9, ""), { dst = "\239\0\0\5" }))
+    assert.equal("\1\0\94", shared:sub(1, 3))
+    assert.is_true(shared:sub(4, 6) ~= "\0\0\5")
     local function group(address) return one(frames.ethernet(0x0800, frames.ipv4(17, frames.udp(9, ""), { dst = address }))):sub(31, 34) end
     assert.equal("\224\0\0\251", group("\224\0\0\251"))
     assert.equal("\239\255\255\250", group("\239\255\255\250"))

@@ -155,16 +155,14 @@ void mt_anonymize_number(struct mt_walk *w, uint32_t at)
 
 /* --- MAC addresses and ports ------------------------------------------------------------------------ */
 
-/* Addresses that everybody has: none, broadcast, bridges (IEEE 802.1D), and those of common IP groups. */
+/* Addresses that everybody has: none, broadcast, bridges (IEEE 802.1D) and Cisco's.  Those of IP groups are not
+ * among them: groups that differ share one, so it would tell a part of one that is hidden. */
 static bool common_mac(const uint8_t *p)
 {
 	static const uint8_t broadcast[] = {255, 255, 255, 255, 255, 255}, bridges[] = {1, 0x80, 0xc2, 0, 0},
-	                     ipv4[] = {1, 0, 0x5e, 0}, cisco[] = {1, 0, 0x0c, 0xcc, 0xcc};
-	static const uint8_t ssdp[] = {1, 0, 0x5e, 0x7f, 0xff, 0xfa};
+	                     cisco[] = {1, 0, 0x0c, 0xcc, 0xcc};
 	return is_zero(p, MAC_BYTES) || !memcmp(p, broadcast, sizeof broadcast) ||
-	       !memcmp(p, bridges, sizeof bridges) || (!memcmp(p, ipv4, sizeof ipv4) && p[4] <= 1) ||
-	       !memcmp(p, ssdp, sizeof ssdp) || !memcmp(p, cisco, sizeof cisco) ||
-	       (p[0] == 0x33 && p[1] == 0x33 && !p[2] && p[3] <= 1);
+	       !memcmp(p, bridges, sizeof bridges) || !memcmp(p, cisco, sizeof cisco);
 }
 
 /* Bytes in front that say no more than what kind of group it is. */

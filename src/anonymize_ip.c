@@ -189,7 +189,7 @@ static uint32_t anonymize_sctp(struct mt_walk *w, struct mt_span s, const struct
 	mt_anonymize_port(w, s.at + 2);
 	memset(p + 8, 0, 4);
 	mt_count_change(w, MT_CHANGE_CHECKSUM);
-	if (!ip->fragment) {
+	if (!ip->fragment && s.wire - s.at <= UINT16_MAX) {
 		uint32_t crc = crc32_iscsi(p, 12, UINT32_MAX);
 		for (uint32_t left = s.wire - s.at - 12, n; left; left -= n) {
 			n = left < sizeof zeros ? left : (uint32_t)sizeof zeros;

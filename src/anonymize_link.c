@@ -268,7 +268,7 @@ uint32_t mt_anonymize_link(struct mt_walk *w)
 		return anonymize_cooked(w, s, 16, 14, 2, 6, mt_captured(s, 4, 2) ? get16(w->in + 4) : 0);
 	case 276:
 		if (mt_captured(s, 0, 20))
-			memset(w->out + 2, 0, 2); /* reserved */
+			memset(w->out + 2, 0, 6); /* reserved, number of the interface */
 		return anonymize_cooked(w, s, 20, 0, 8, 12, mt_captured(s, 11, 1) ? w->in[11] : 0);
 	case 0:
 	case 108:
