@@ -16,8 +16,8 @@
 -- rest; 0 in fragments. Names of files and interfaces are not written.
 --
 -- Lengths, times (without round), ports, TTL, DSCP, flow labels, IP identification, TCP sequence numbers, windows and
--- segment sizes, numbers of echoes, SCTP tags, indexes of IPsec, VLAN and tunnel numbers stay, and can tell who somebody
--- is to one who knows the network or saw the traffic.
+-- segment sizes, numbers of echoes, SCTP tags, indexes of IPsec, VLAN and tunnel numbers stay, and can tell who
+-- somebody is to one who knows the network or saw the traffic.
 -- payload=keep is for payload that is harmless: it is not looked at.
 -- Example: -l anonymize,key=secret.key -o public.pcap spec/fixtures/web.pcap
 local anonymizer = require "moontap.anonymizer"
