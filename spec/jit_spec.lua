@@ -344,7 +344,7 @@ describe("hook loop", function()
       end, on_stop = function() print(n) end }]])
     -- the loop in the hook is compiled by itself first, which jit.v shows as attempts given up
     local hook
-    for _ = 1, 3 do
+    for _ = 1, 6 do
       local r = t.json("moontap --json --profile -l ./s.lua in.pcap")
       hook = r.profile.hooks[1]
       if hook.compiled >= 0.95 then

@@ -28,7 +28,7 @@ static struct published *find(const char *name)
 		return NULL;
 	if (!table && !(table = calloc(MT_PUBLISH_MOST, sizeof *table)))
 		return NULL;
-	table[n].name = strdup(name);
+	table[n] = (struct published){.name = strdup(name)};
 	return table[n].name ? &table[n++] : NULL;
 }
 
