@@ -113,7 +113,7 @@ static int make_socket(struct mt_control *c, const char *user, struct mt_err *er
 	if (c->listen_fd < 0 || fchmod(c->listen_fd, 0600) ||
 	    bind(c->listen_fd, (struct sockaddr *)&address, sizeof address))
 		return mt_err_set(err, "--control %s: %s", c->path, strerror(errno));
-	if (lstat(c->path, &c->made) || chmod(c->path, 0600) || listen(c->listen_fd, SOMAXCONN))
+	if (lstat(c->path, &c->made) || listen(c->listen_fd, SOMAXCONN))
 		return mt_err_set(err, "--control %s: %s", c->path, strerror(errno));
 	return give_to(c, user, err);
 }
@@ -337,9 +337,17 @@ void mt_control_stop(struct mt_control *c)
 	c->runs = false;
 }
 
-void mt_control_free(struct mt_control *c)
+void mt_control_unlink(const struct mt_control *c)
 {
 	struct stat st;
+	/* Unless somebody else's stands there now. */
+	if (c->made.st_ino && !lstat(c->path, &st) && st.st_ino == c->made.st_ino &&
+	    st.st_dev == c->made.st_dev)
+		unlink(c->path);
+}
+
+void mt_control_free(struct mt_control *c)
+{
 	if (!c)
 		return;
 	mt_control_stop(c);
@@ -347,10 +355,7 @@ void mt_control_free(struct mt_control *c)
 		if (c->channels[i].fd >= 0)
 			close_channel(&c->channels[i]);
 	end_server(c);
-	/* Unless somebody else's stands there now. */
-	if (c->made.st_ino && !lstat(c->path, &st) && st.st_ino == c->made.st_ino &&
-	    st.st_dev == c->made.st_dev)
-		unlink(c->path);
+	mt_control_unlink(c);
 	if (c->listen_fd >= 0)
 		close(c->listen_fd);
 	if (c->wake_fd >= 0)

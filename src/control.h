@@ -38,6 +38,8 @@ void mt_control_batch(struct mt_control *c, const struct mt_batch *batch);
 void mt_control_update(struct mt_control *c);
 /* Answer no more. */
 void mt_control_stop(struct mt_control *c);
+/* Remove the socket; for a process that ends at once. */
+void mt_control_unlink(const struct mt_control *c);
 /* End the server with its clients, remove the socket.  NULL is fine. */
 void mt_control_free(struct mt_control *c);
 

@@ -71,12 +71,8 @@ static json_t *report(struct mt_control_run *c)
 
 static json_t *queues(struct mt_control_run *c)
 {
-	bool waits = false;
-	for (unsigned v = 0; v < mt_flow_outputs(c->flow); v++) {
-		const struct mt_output *o = mt_flow_output(c->flow, v);
-		const struct mt_space *space = o ? mt_output_space(o) : NULL;
-		waits = waits || (space && atomic_load(&space->waiting_since_ms));
-	}
+	uint64_t deleted;
+	bool waits = mt_flow_waits_for_space(c->flow, &deleted);
 	size_t used, budget;
 	mt_chunks_usage(c->run->chunks, &used, &budget);
 	return value(json_pack("{s:i, s:i, s:I, s:I, s:b, s:b}", "batches",

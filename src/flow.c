@@ -921,3 +921,17 @@ unsigned mt_flow_outputs(const struct mt_flow *f)
 {
 	return f->n_outputs;
 }
+
+bool mt_flow_waits_for_space(const struct mt_flow *f, uint64_t *deleted)
+{
+	bool waits = false;
+	*deleted = 0;
+	for (unsigned v = 0; v < f->n_outputs; v++) {
+		const struct mt_space *space = f->outputs[v] ? mt_output_space(f->outputs[v]) : NULL;
+		if (!space)
+			continue;
+		waits = waits || atomic_load(&space->waiting_since_ms);
+		*deleted += atomic_load(&space->deleted);
+	}
+	return waits;
+}

@@ -54,8 +54,6 @@ struct mt_program {
 	int64_t interrupted_ms;  /* signal thread: when the first SIGINT or SIGTERM came; 0: none yet */
 };
 
-/* Does an output wait for space?  *deleted: segments that went for it. */
-bool mt_program_waits_for_space(const struct mt_program *p, uint64_t *deleted);
 /* Wait for the end of the hook thread. */
 void mt_program_supervise(struct mt_program *p);
 

@@ -41,6 +41,8 @@ static _Noreturn void end_at_once(struct mt_program *p)
 	             finished ? "ended, the outputs are complete up to here" : "ended at once");
 	if (finished && p->options.json)
 		mt_program_print_json(p, NULL, true, &(int){MT_STATUS_INTERRUPTED});
+	if (p->control)
+		mt_control_unlink(p->control);
 	_exit(MT_STATUS_INTERRUPTED);
 }
 
@@ -117,7 +119,7 @@ static void print_stats_instead(struct mt_program *p)
 	mt_log_info(0, "total: %s kept, %s dropped, up to where an output or script holds everything up%s",
 	            mt_format_count(seen.kept, kept, sizeof kept),
 	            mt_format_count(seen.dropped, lost_text, sizeof lost_text),
-	            mt_program_waits_for_space(p, &deleted) ? ": it waits for space" : "");
+	            mt_flow_waits_for_space(p->flow, &deleted) ? ": it waits for space" : "");
 }
 
 /* A thread of its own, so that a signal counts whatever the others are stuck in. */

@@ -15,21 +15,6 @@ enum {
 	PROGRESS_MS = 250, /* how often the progress line is renewed */
 };
 
-bool mt_program_waits_for_space(const struct mt_program *p, uint64_t *deleted)
-{
-	bool waits = false;
-	*deleted = 0;
-	for (unsigned v = 0; v < mt_flow_outputs(p->flow); v++) {
-		const struct mt_output *o = mt_flow_output(p->flow, v);
-		const struct mt_space *space = o ? mt_output_space(o) : NULL;
-		if (!space)
-			continue;
-		waits = waits || atomic_load(&space->waiting_since_ms);
-		*deleted += atomic_load(&space->deleted);
-	}
-	return waits;
-}
-
 static void show_progress(struct mt_program *p, struct mt_progress *progress)
 {
 	char line[MT_PROGRESS_LINE];
@@ -42,7 +27,7 @@ static void show_progress(struct mt_program *p, struct mt_progress *progress)
 		mt_flow_drops(p->flow, g, &lost, &kernel);
 		progress->dropped += lost + (kernel == UINT64_MAX ? 0 : kernel);
 	}
-	progress->full = mt_program_waits_for_space(p, &progress->deleted);
+	progress->full = mt_flow_waits_for_space(p->flow, &progress->deleted);
 	mt_run_progress(p->run, &progress->bytes_done, &progress->bytes_total);
 	mt_progress_sample(progress, mt_monotonic_ms() - p->started_ms, seen.packets, seen.wire_bytes);
 	progress->wire_bytes = seen.wire_bytes;
@@ -83,8 +68,8 @@ static int tell_alive(struct mt_program *p, struct alive *a)
 	uint64_t deleted;
 	mt_notify("STATUS=%s packets, %s kept%s%s%s", mt_format_count(seen.packets, packets, sizeof packets),
 	          mt_format_count(seen.kept, kept, sizeof kept),
-	          mt_program_waits_for_space(p, &deleted) ? ", waiting for space" : "", moved ? "" : ", stuck",
-	          moved && a->every_ms ? "\nWATCHDOG=1" : "");
+	          mt_flow_waits_for_space(p->flow, &deleted) ? ", waiting for space" : "",
+	          moved ? "" : ", stuck", moved && a->every_ms ? "\nWATCHDOG=1" : "");
 	return (int)every_ms;
 }
 
