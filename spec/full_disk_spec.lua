@@ -56,7 +56,8 @@ describe("a full disk", function()
   end)
 
   it("a signal ends the wait, and what is written is whole", function()
-    t.run([[moontap --json -q -S 512K -B disk/out --on-full wait in/*.pcap >json & pid=$!; sleep 1.5; kill -INT $pid; wait $pid]], 3)
+    t.run([[moontap --json -q -S 512K -B disk/out --on-full wait in/*.pcap >json & pid=$!
+      ]] .. t.once("waiting for space") .. [[; kill -INT $pid; wait $pid]], 3)
     local o = t.balances(json.decode(t.read("json")))
     assert.equal(o.kept, packets_on_disk())
     assert.is_true(o.kept > 1000)
@@ -165,7 +166,7 @@ describe("a full disk", function()
   it("one file without segments waits, or has nothing that could be dropped and waits, too", function()
     for _, rule in ipairs { "wait", "drop-oldest" } do
       local r = t.run(([[fallocate -l 1M disk/ballast; moontap --json -q --overwrite -o disk/one.pcap --on-full %s in/*.pcap >json & pid=$!
-        sleep 1; kill -0 $pid || exit 9; rm disk/ballast; sleep 0.5; kill -INT $pid; wait $pid; code=$?; cat json; exit $code]]):format(rule), 3)
+        %s; kill -0 $pid || exit 9; rm disk/ballast; sleep 0.5; kill -INT $pid; wait $pid; code=$?; cat json; exit $code]]):format(rule, t.once("waiting for space")), 3)
       local o = t.balances(json.decode(r.out))
       assert.equal(o.kept, t.count("disk/one.pcap"))
       t.run("rm disk/one.pcap")
@@ -175,7 +176,7 @@ describe("a full disk", function()
   it("a device without space is an output that fails", function()
     local r = t.balances(t.json("moontap --json -q -o /dev/full in/*.pcap", 3))
     assert.same({ 0, r.packets }, { r.kept, r.dropped })
-    t.run("moontap -q --on-full wait -o /dev/full in/*.pcap & pid=$!; sleep 0.5; kill -TERM $pid; wait $pid", 3, { timeout = 3 })
+    t.run("moontap -q --on-full wait -o /dev/full in/*.pcap & pid=$!; " .. t.once("waiting for space") .. "; kill -TERM $pid; wait $pid", 3, { timeout = 5 })
   end)
 
   it("so is a limit on the size of files", function()

@@ -164,6 +164,11 @@ function M.refuses(command, code, ...)
   return r
 end
 
+-- For the shell: wait until the program of process $pid has said this on standard error, or has ended.
+function M.once(text)
+  return ("until grep -q %s .err || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done"):format(quote(text))
+end
+
 -- --json: the object a command printed as the only text on standard output.
 function M.json(command, code, options)
   local r = M.run(command, code, options)
