@@ -55,15 +55,19 @@ static int64_t change_time(const struct mt_anonymize_policy *policy, int64_t ts_
 	return shifted;
 }
 
-/* The packet as it is now; a copy if this hook has changed it before.  NULL: no memory. */
-static const uint8_t *snapshot(struct mt_edit *e, bool edited)
+/* The packet as it is now, of which nothing changes from here on; a copy if this hook has changed it before.
+ * NULL: no memory. */
+static const struct mt_packet *snapshot(struct mt_edit *e, bool edited)
 {
 	const struct mt_packet *p = e->packet;
+	size_t size = (size_t)p->caplen + MT_DATA_SLACK;
 	if (!edited)
-		return e->before.data;
-	uint8_t *copy = mt_edit_alloc(e->edits, (size_t)p->caplen + MT_DATA_SLACK);
-	if (copy)
-		memcpy(copy, p->data, (size_t)p->caplen + MT_DATA_SLACK);
+		return &e->before;
+	struct mt_packet *copy = mt_edit_alloc(e->edits, sizeof *copy + size);
+	if (!copy)
+		return NULL;
+	*copy = *p;
+	copy->data = memcpy(copy + 1, p->data, size);
 	return copy;
 }
 
@@ -76,19 +80,48 @@ static void drop_options(struct mt_anonymizer *a, struct mt_packet *p)
 	p->options_len = 0;
 }
 
+/* Describe the packet as it is now.  If the walk went to the payload of the outer packet, then all headers in
+ * front of it are where they were, of the same kinds, and what changed of them is no part of the description.
+ */
+static void describe(const struct mt_walk *w, struct mt_edit *e)
+{
+	struct mt_decoded *d = e->decoded;
+	uint32_t at = d->payload_offset, caplen = e->packet->caplen;
+	if (d->inner != MT_INNER_UNKNOWN || !(d->bits & (MT_IS_TCP | MT_IS_UDP)) || at != w->payload_at ||
+	    at > caplen) {
+		mt_edit_decode(e, d);
+		return;
+	}
+	if (d->payload_len > caplen - at)
+		d->payload_len = caplen - at;
+	if (w->a->policy.ports) {
+		d->sport = get16(e->packet->data + d->l4_offset);
+		d->dport = get16(e->packet->data + d->l4_offset + 2);
+	}
+}
+
+/* Half of the time would be waiting for memory else: that of packets to come is asked for. */
+static void look_ahead(const struct mt_anonymizer *a, const struct mt_batch *batch, size_t i)
+{
+	enum { PACKETS = 3 };
+	if (i + PACKETS < batch->n && batch->decoded &&
+	    batch->packets[i + PACKETS].verdict < MT_VERDICT_OUTSIDE)
+		mt_anonymize_expect(a, &batch->packets[i + PACKETS], &batch->decode[i + PACKETS]);
+}
+
 int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct mt_packet *packet)
 {
 	const uint8_t *before = packet->data;
 	if (packet < st->batch->packets || packet >= st->batch->packets + st->batch->n)
 		return -2;
+	look_ahead(a, st->batch, (size_t)(packet - st->batch->packets));
 	struct mt_edit *e = mt_edit_begin(st, packet);
 	if (!e)
 		return -1;
-	struct mt_walk w = {.a = a, .original = *packet, .in = snapshot(e, packet->data == before)};
-	if (!w.in)
+	struct mt_walk w = {.a = a, .original = snapshot(e, packet->data == before), .out = mt_edit_data(e)};
+	if (!w.original)
 		return -1;
-	w.original.data = w.in;
-	w.out = mt_edit_data(e);
+	w.in = w.original->data;
 	uint32_t caplen = packet->caplen, kept = mt_anonymize_link(&w), gone = caplen - kept;
 	a->counts.packets++;
 	a->counts.bytes += caplen;
@@ -105,6 +138,6 @@ int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct m
 	drop_options(a, packet);
 	if (a->policy.shift_ns || a->policy.round_ns)
 		mt_edit_set_time(e, change_time(&a->policy, packet->ts_ns));
-	mt_edit_decode(e, e->decoded);
+	describe(&w, e);
 	return 0;
 }

@@ -22,16 +22,17 @@ struct mt_anonymizer {
 
 struct mt_walk {
 	struct mt_anonymizer *a;
-	struct mt_packet original; /* as the hook found it; data is `in` */
+	const struct mt_packet *original; /* as the hook found it; its data is `in` */
 	const uint8_t *in;
 	uint8_t *out;
 	unsigned depth;            /* headers around the one in hand */
+	uint32_t payload_at;       /* where the payload of TCP or UDP begins; 0: there was no way to it */
 	enum mt_anonymize_cut why; /* why the walk ended */
 };
 
 /* Bytes that a header may be in. */
 struct mt_span {
-	uint32_t at, end; /* captured; end <= original.caplen */
+	uint32_t at, end; /* captured; end <= original->caplen */
 	uint32_t wire;    /* where the bytes ended on the wire, >= at */
 };
 
@@ -44,10 +45,12 @@ void mt_pseudonyms_free(struct mt_pseudonyms *p);
 void mt_anonymize_address(struct mt_walk *w, uint32_t at, unsigned len);
 /* The same for six bytes of a MAC address. */
 void mt_anonymize_mac(struct mt_walk *w, uint32_t at);
-/* The same for two bytes of a port. */
-void mt_anonymize_port(struct mt_walk *w, uint32_t at);
+/* The same for the four bytes of two ports. */
+void mt_anonymize_ports(struct mt_walk *w, uint32_t at);
 /* The same for four bytes of a number that is meaningful to others. */
 void mt_anonymize_number(struct mt_walk *w, uint32_t at);
+/* This packet comes soon: bring what is known of its addresses near. */
+void mt_anonymize_expect(const struct mt_anonymizer *a, const struct mt_packet *p, const struct mt_decoded *d);
 
 /* --- the walk ----------------------------------------------------------------------------------- */
 
@@ -67,8 +70,9 @@ struct mt_ip_place {
 	uint8_t proto;       /* of what is inside */
 	bool fragment, quoted;
 };
-/* The checksum at s.at + field of what begins there, over what is kept (before `kept`), zeros behind it and
- * (if pseudo) the addresses: that of a packet with zeros for all that is gone.  0 in fragments. */
+/* The checksum at s.at + field of what begins there, over what is kept (before `kept`, which is behind the
+ * field), zeros behind it and (if pseudo) the addresses: that of a packet with zeros for all that is gone.  0
+ * in fragments. */
 void mt_anonymize_checksum(struct mt_walk *w, const struct mt_ip_place *ip, struct mt_span s, uint32_t field,
                            uint32_t kept, bool pseudo);
 /* anonymize_icmp.c */

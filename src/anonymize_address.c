@@ -12,17 +12,19 @@
 #include <string.h>
 
 #include "anonymize.h"
+#include "cryptopan.h"
 #include "edit.h"
 
 enum { MAC_BYTES = 6, CACHE_BITS = 14, CACHE = 1 << CACHE_BITS, PORTS = 1 << 16 };
 
+/* The bytes of an address, of which the first four are the lower half, and a flag. */
 struct mac_entry {
-	uint64_t in; /* the address, and USED */
-	uint8_t out[MAC_BYTES];
-	bool changed; /* it is not one that everybody has */
+	uint64_t in;  /* MAC_USED */
+	uint64_t out; /* MAC_CHANGED: it is not an address that everybody has */
 };
 
-#define USED (UINT64_C(1) << 63)
+#define MAC_USED    (UINT64_C(1) << 63)
+#define MAC_CHANGED MAC_USED
 
 struct mt_pseudonyms {
 	struct hmac_sha256_ctx hmac;
@@ -119,32 +121,49 @@ static unsigned ipv6_prefix(const uint8_t *p)
 	return p[0] == 0xff ? 2 : 0; /* flags and scope of a group */
 }
 
-static void map(struct mt_walk *w, const uint8_t *in, uint8_t *out, unsigned len)
+static void anonymize_ipv4(struct mt_walk *w, uint32_t at)
 {
-	struct mt_address address = {.len = len};
-	memcpy(&address.high, in, len < 8 ? len : 8);
-	if (len > 8)
-		memcpy(&address.low, in + 8, len - 8);
-	mt_cryptopan_map(w->a->pan, &address);
-	memcpy(out, &address.high, len < 8 ? len : 8);
-	if (len > 8)
-		memcpy(out + 8, &address.low, len - 8);
+	const uint8_t *in = w->in + at;
+	uint8_t *out = w->out + at;
+	uint32_t address;
+	memcpy(&address, in, sizeof address);
+	bool group = in[0] >= 0xe0; /* also 255.255.255.255 */
+	if ((group || address == 0) && common_ipv4(in)) {
+		memcpy(out, in, sizeof address);
+		return;
+	}
+	address = mt_cryptopan_map_ipv4(w->a->pan, address);
+	memcpy(out, &address, sizeof address);
+	if (group && in[0] < 0xf0)
+		out[0] = 0xe0 | (out[0] & 15);
+	mt_count_change(w, MT_CHANGE_IPV4);
+}
+
+static void anonymize_ipv6(struct mt_walk *w, uint32_t at)
+{
+	const uint8_t *in = w->in + at;
+	uint8_t *out = w->out + at;
+	uint64_t high, low;
+	memcpy(&high, in, sizeof high);
+	memcpy(&low, in + 8, sizeof low);
+	if (common_ipv6(in)) {
+		memcpy(out, in, 16);
+		return;
+	}
+	mt_cryptopan_map_ipv6(w->a->pan, &high, &low);
+	memcpy(out, &high, sizeof high);
+	memcpy(out + 8, &low, sizeof low);
+	if (in[0] >= 0xfe)
+		memcpy(out, in, ipv6_prefix(in));
+	mt_count_change(w, MT_CHANGE_IPV6);
 }
 
 void mt_anonymize_address(struct mt_walk *w, uint32_t at, unsigned len)
 {
-	const uint8_t *in = w->in + at;
-	uint8_t *out = w->out + at;
-	if (len == 4 ? common_ipv4(in) : common_ipv6(in)) {
-		memcpy(out, in, len);
-		return;
-	}
-	map(w, in, out, len);
-	if (len == 16)
-		memcpy(out, in, ipv6_prefix(in));
-	else if (in[0] >> 4 == 0xe)
-		out[0] = 0xe0 | (out[0] & 15);
-	mt_count_change(w, len == 4 ? MT_CHANGE_IPV4 : MT_CHANGE_IPV6);
+	if (len == 4)
+		anonymize_ipv4(w, at);
+	else
+		anonymize_ipv6(w, at);
 }
 
 void mt_anonymize_number(struct mt_walk *w, uint32_t at)
@@ -173,7 +192,24 @@ static unsigned mac_prefix(const uint8_t *p)
 	return p[0] == 1 && p[1] == 0 && p[2] == 0x5e ? 3 : 0;
 }
 
-static void make_mac(struct mt_walk *w, const uint8_t *in, uint8_t *out)
+static uint64_t load_mac(const uint8_t *p)
+{
+	uint32_t first;
+	uint16_t last;
+	memcpy(&first, p, sizeof first);
+	memcpy(&last, p + sizeof first, sizeof last);
+	return first | (uint64_t)last << 32;
+}
+
+static void store_mac(uint8_t *p, uint64_t mac)
+{
+	uint32_t first = (uint32_t)mac;
+	uint16_t last = (uint16_t)(mac >> 32);
+	memcpy(p, &first, sizeof first);
+	memcpy(p + sizeof first, &last, sizeof last);
+}
+
+static uint64_t make_mac(const struct mt_walk *w, const uint8_t *in)
 {
 	uint8_t hidden[MAC_BYTES];
 	pseudonym(w->a->pseudonyms, "mac", in, MAC_BYTES, hidden, sizeof hidden);
@@ -182,39 +218,67 @@ static void make_mac(struct mt_walk *w, const uint8_t *in, uint8_t *out)
 	memcpy(hidden, in, group > kept ? group : kept);
 	if (in[0] == 1 && in[1] == 0 && in[2] == 0x5e)
 		hidden[3] &= 0x7f; /* of IPv4 groups, RFC 1112 */
-	memcpy(out, hidden, MAC_BYTES);
+	return load_mac(hidden);
+}
+
+static MT_SELDOM void new_mac(const struct mt_walk *w, const uint8_t *in, struct mac_entry *e)
+{
+	uint64_t mac = load_mac(in);
+	e->in = mac | MAC_USED;
+	e->out = common_mac(in) ? mac : make_mac(w, in) | MAC_CHANGED;
+}
+
+static struct mac_entry *mac_entry(struct mt_pseudonyms *p, uint64_t mac)
+{
+	return &p->macs[mac * 0x9e3779b97f4a7c15 >> (64 - CACHE_BITS)];
 }
 
 void mt_anonymize_mac(struct mt_walk *w, uint32_t at)
 {
 	const uint8_t *in = w->in + at;
 	uint8_t *out = w->out + at;
+	uint64_t mac = load_mac(in);
 	if (w->a->policy.mac == MT_MAC_KEEP) {
-		memcpy(out, in, MAC_BYTES);
+		store_mac(out, mac);
 		return;
 	}
-	uint64_t mac = (uint64_t)get32(in) << 16 | get16(in + 4);
-	struct mac_entry *e = &w->a->pseudonyms->macs[mac * 0x9e3779b97f4a7c15 >> (64 - CACHE_BITS)];
-	if (e->in != (mac | USED)) {
-		e->in = mac | USED;
-		e->changed = !common_mac(in);
-		if (e->changed)
-			make_mac(w, in, e->out);
-		else
-			memcpy(e->out, in, MAC_BYTES);
-	}
-	memcpy(out, e->out, MAC_BYTES);
-	if (e->changed)
-		mt_count_change(w, MT_CHANGE_MAC);
+	struct mac_entry *e = mac_entry(w->a->pseudonyms, mac);
+	if (e->in != (mac | MAC_USED))
+		new_mac(w, in, e);
+	store_mac(out, e->out);
+	w->a->counts.changed[MT_CHANGE_MAC] += e->out >> 63;
 }
 
-void mt_anonymize_port(struct mt_walk *w, uint32_t at)
+void mt_anonymize_ports(struct mt_walk *w, uint32_t at)
 {
-	uint16_t port = get16(w->in + at);
 	if (!w->a->policy.ports) {
-		mt_put16(w->out + at, port);
+		memcpy(w->out + at, w->in + at, 4);
 		return;
 	}
-	mt_put16(w->out + at, w->a->pseudonyms->ports[port]);
-	mt_count_change(w, MT_CHANGE_PORT);
+	for (unsigned i = 0; i < 4; i += 2) {
+		mt_put16(w->out + at + i, w->a->pseudonyms->ports[get16(w->in + at + i)]);
+		mt_count_change(w, MT_CHANGE_PORT);
+	}
+}
+
+/* --- looking ahead ---------------------------------------------------------------------------------- */
+
+void mt_anonymize_expect(const struct mt_anonymizer *a, const struct mt_packet *p, const struct mt_decoded *d)
+{
+	uint64_t high, low;
+	uint32_t ipv4;
+	for (uint32_t i = 0, at = d->src_offset; i < 2 && at + d->address_len <= p->caplen;
+	     i++, at += d->address_len) {
+		if (d->address_len == 4) {
+			memcpy(&ipv4, p->data + at, sizeof ipv4);
+			mt_cryptopan_expect_ipv4(a->pan, ipv4);
+		} else if (d->address_len == 16) {
+			memcpy(&high, p->data + at, sizeof high);
+			memcpy(&low, p->data + at + 8, sizeof low);
+			mt_cryptopan_expect_ipv6(a->pan, high, low);
+		}
+	}
+	if (d->l2_offset == 0 && p->caplen >= 2 * MAC_BYTES)
+		for (uint32_t at = 0; at < 2 * MAC_BYTES; at += MAC_BYTES)
+			__builtin_prefetch(mac_entry(a->pseudonyms, load_mac(p->data + at)));
 }

@@ -39,23 +39,35 @@ enum {
 void mt_anonymize_checksum(struct mt_walk *w, const struct mt_ip_place *ip, struct mt_span s, uint32_t field,
                            uint32_t kept, bool pseudo)
 {
-	uint8_t *at = w->out + s.at + field;
-	uint32_t len = s.wire - s.at, sum = 0, end = kept < s.wire ? kept : s.wire;
+	uint8_t *p = w->out + s.at;
+	uint32_t len = s.wire - s.at, there = (kept < s.wire ? kept : s.wire) - s.at;
+	uint64_t sum = 0;
 	mt_count_change(w, MT_CHANGE_CHECKSUM);
-	mt_put16(at, 0);
-	if (ip->fragment)
-		return; /* it covers other fragments */
-	if (pseudo) {
-		sum = mt_sum_bytes(w->out + ip->addresses, 2u * ip->address_len);
-		sum = sum + (len >> 16) + (len & 0xffff) + ip->proto;
+	if (ip->fragment) { /* it covers other fragments */
+		mt_put16(p + field, 0);
+		return;
 	}
-	mt_put16(at, ~mt_sum_fold(sum + mt_sum_bytes(w->out + s.at, end - s.at)) & 0xffff);
+	if (pseudo) {
+		uint8_t rest[] = {(uint8_t)(len >> 24),
+		                  (uint8_t)(len >> 16),
+		                  (uint8_t)(len >> 8),
+		                  (uint8_t)len,
+		                  0,
+		                  ip->proto};
+		sum = mt_sum_add(mt_sum_add(0, w->out + ip->addresses, 2u * ip->address_len), rest,
+		                 sizeof rest);
+	}
+	/* Not over the field: words of which a part was just written take ten times as long to read. */
+	sum = mt_sum_add(sum, p, field);
+	sum = mt_sum_add(sum, p + field + 2, there - field - 2);
+	mt_put16(p + field, ~mt_sum_end(sum) & 0xffff);
 }
 
 /* --- transport ------------------------------------------------------------------------------------ */
 
 static uint32_t payload(struct mt_walk *w, struct mt_span s)
 {
+	w->payload_at = s.at;
 	if (s.at == s.end)
 		return mt_stop(w, s.at, MT_CUT_NOTHING);
 	if (w->a->policy.payload == MT_REST_KEEP)
@@ -109,10 +121,8 @@ static void tcp_options(struct mt_walk *w, uint32_t at, uint32_t end)
 static uint32_t cut_header(struct mt_walk *w, struct mt_span s, uint32_t before_checksum)
 {
 	uint32_t there = (s.end - s.at) & ~3u, n = there < before_checksum ? there : before_checksum;
-	if (n >= 4) {
-		mt_anonymize_port(w, s.at);
-		mt_anonymize_port(w, s.at + 2);
-	}
+	if (n >= 4)
+		mt_anonymize_ports(w, s.at);
 	return mt_stop(w, s.at + n, MT_CUT_SHORT);
 }
 
@@ -122,10 +132,10 @@ static uint32_t anonymize_tcp(struct mt_walk *w, struct mt_span s, const struct 
 		return cut_header(w, s, 16);
 	uint32_t header = (w->in[s.at + 12] >> 4) * 4u, there = s.end - s.at < header ? s.end - s.at : header;
 	mt_count_header(w, MT_HEADER_TCP);
-	mt_anonymize_port(w, s.at);
-	mt_anonymize_port(w, s.at + 2);
-	w->out[s.at + 12] &= 0xf1; /* reserved bits */
-	if (!(w->in[s.at + 13] & 0x20))
+	mt_anonymize_ports(w, s.at);
+	if (w->in[s.at + 12] & 0x0e)
+		w->out[s.at + 12] &= 0xf1; /* reserved bits */
+	if (!(w->in[s.at + 13] & 0x20) && get16(w->in + s.at + 18))
 		mt_put16(w->out + s.at + 18, 0); /* an urgent pointer that is none */
 	uint32_t kept = s.at + TCP_HEADER;
 	if (header < TCP_HEADER)
@@ -140,9 +150,18 @@ static uint32_t anonymize_tcp(struct mt_walk *w, struct mt_span s, const struct 
 	return kept;
 }
 
-/* proto: UDP, or UDP-Lite, which has the coverage of the checksum in the place of its length. */
-static uint32_t anonymize_udp(struct mt_walk *w, struct mt_span s, const struct mt_ip_place *ip,
-                              const struct mt_decoded *outer)
+/* What is known of the packet around a tunnel before its transport header. */
+static struct mt_decoded describe(const struct mt_ip_place *ip)
+{
+	struct mt_decoded d = mt_nothing_decoded;
+	d.ip_version = ip->address_len == 4 ? 4 : 6;
+	d.proto = ip->proto;
+	d.address_len = ip->address_len;
+	return d;
+}
+
+/* UDP, or UDP-Lite, which has the coverage of the checksum in the place of its length. */
+static uint32_t anonymize_udp(struct mt_walk *w, struct mt_span s, const struct mt_ip_place *ip)
 {
 	if (!mt_captured(s, 0, UDP_HEADER))
 		return cut_header(w, s, 4);
@@ -150,14 +169,13 @@ static uint32_t anonymize_udp(struct mt_walk *w, struct mt_span s, const struct 
 	bool lite = ip->proto == PROTO_UDPLITE,
 	     none = !lite && ip->address_len == 4 && !get16(w->in + s.at + 6);
 	mt_count_header(w, MT_HEADER_UDP);
-	mt_anonymize_port(w, s.at);
-	mt_anonymize_port(w, s.at + 2);
+	mt_anonymize_ports(w, s.at);
 	if (!lite && said >= UDP_HEADER && said < s.wire - s.at && !ip->fragment)
 		s.wire = s.at + said; /* what is behind is no part of it */
 	if (s.end > s.wire)
 		s.end = s.wire;
 	struct mt_span inside = mt_behind(s, UDP_HEADER);
-	struct mt_decoded d = *outer;
+	struct mt_decoded d = describe(ip);
 	d.l4_offset = s.at < MT_NO_OFFSET ? (uint16_t)s.at : MT_NO_OFFSET;
 	d.payload_offset = kept < MT_NO_OFFSET ? (uint16_t)kept : MT_NO_OFFSET;
 	d.payload_len = s.end - kept;
@@ -185,8 +203,7 @@ static uint32_t anonymize_sctp(struct mt_walk *w, struct mt_span s, const struct
 	if (!mt_captured(s, 0, 12))
 		return cut_header(w, s, 8);
 	mt_count_header(w, MT_HEADER_SCTP);
-	mt_anonymize_port(w, s.at);
-	mt_anonymize_port(w, s.at + 2);
+	mt_anonymize_ports(w, s.at);
 	memset(p + 8, 0, 4);
 	mt_count_change(w, MT_CHANGE_CHECKSUM);
 	if (!ip->fragment && s.wire - s.at <= UINT16_MAX) {
@@ -201,28 +218,40 @@ static uint32_t anonymize_sctp(struct mt_walk *w, struct mt_span s, const struct
 	return mt_stop(w, s.at + 12, s.end == s.at + 12 ? MT_CUT_NOTHING : MT_CUT_PAYLOAD);
 }
 
+/* Of a protocol without ports, perhaps a tunnel. */
+static uint32_t anonymize_other(struct mt_walk *w, struct mt_span s, const struct mt_ip_place *ip)
+{
+	uint32_t kept;
+	if (s.at == s.end)
+		return mt_stop(w, s.at, MT_CUT_NOTHING);
+	if (s.at < MT_NO_OFFSET && !ip->fragment && !ip->quoted) {
+		struct mt_decoded d = describe(ip);
+		d.l4_offset = d.payload_offset = (uint16_t)s.at;
+		d.payload_len = s.end - s.at;
+		if (mt_anonymize_tunnel(w, s, &d, &kept))
+			return kept;
+	}
+	return mt_stop(w, s.at, MT_CUT_PROTOCOL);
+}
+
 /* What stands behind an IP header and its extensions. */
 static uint32_t anonymize_transport(struct mt_walk *w, struct mt_span s, const struct mt_ip_place *ip)
 {
-	struct mt_decoded d = mt_nothing_decoded;
-	uint32_t kept;
-	d.ip_version = ip->address_len == 4 ? 4 : 6;
-	d.proto = ip->proto;
-	d.address_len = ip->address_len;
+	bool ipv4 = ip->address_len == 4;
 	switch (ip->proto) {
 	case MT_PROTO_TCP:
 		return anonymize_tcp(w, s, ip);
 	case MT_PROTO_UDP:
 	case PROTO_UDPLITE:
-		return anonymize_udp(w, s, ip, &d);
+		return anonymize_udp(w, s, ip);
 	case PROTO_SCTP:
 		return anonymize_sctp(w, s, ip);
 	case PROTO_ICMP:
-		return d.ip_version == 4 ? mt_anonymize_icmp(w, s, ip) : mt_stop(w, s.at, MT_CUT_PROTOCOL);
+		return ipv4 ? mt_anonymize_icmp(w, s, ip) : mt_stop(w, s.at, MT_CUT_PROTOCOL);
 	case PROTO_ICMPV6:
-		return d.ip_version == 6 ? mt_anonymize_icmpv6(w, s, ip) : mt_stop(w, s.at, MT_CUT_PROTOCOL);
+		return ipv4 ? mt_stop(w, s.at, MT_CUT_PROTOCOL) : mt_anonymize_icmpv6(w, s, ip);
 	case PROTO_IGMP:
-		return d.ip_version == 4 ? mt_anonymize_igmp(w, s, ip) : mt_stop(w, s.at, MT_CUT_PROTOCOL);
+		return ipv4 ? mt_anonymize_igmp(w, s, ip) : mt_stop(w, s.at, MT_CUT_PROTOCOL);
 	case PROTO_ESP: /* index and sequence number */
 		mt_count_header(w, MT_HEADER_OTHER);
 		return mt_captured(s, 0, 8) ? mt_stop(w, s.at + 8, MT_CUT_PAYLOAD)
@@ -230,17 +259,8 @@ static uint32_t anonymize_transport(struct mt_walk *w, struct mt_span s, const s
 	case PROTO_NONE:
 		return mt_stop(w, s.at, MT_CUT_PADDING);
 	default:
-		break;
+		return anonymize_other(w, s, ip);
 	}
-	if (s.at == s.end)
-		return mt_stop(w, s.at, MT_CUT_NOTHING);
-	if (s.at < MT_NO_OFFSET && !ip->fragment && !ip->quoted) {
-		d.l4_offset = d.payload_offset = (uint16_t)s.at;
-		d.payload_len = s.end - s.at;
-		if (mt_anonymize_tunnel(w, s, &d, &kept))
-			return kept;
-	}
-	return mt_stop(w, s.at, MT_CUT_PROTOCOL);
 }
 
 /* --- IP ------------------------------------------------------------------------------------------- */
@@ -276,9 +296,8 @@ static uint32_t anonymize_ipv4(struct mt_walk *w, struct mt_span s, bool quoted)
 		memset(out + IPV4_HEADER, 1, there); /* no operation */
 	if (options)
 		mt_count_change(w, MT_CHANGE_IP_OPTIONS);
-	mt_put16(out + 10, 0);
-	uint32_t sum = mt_sum_bytes(out, IPV4_HEADER);
-	mt_put16(out + 10, ~mt_sum_fold(sum + options / 2 * 0x0101) & 0xffff);
+	uint64_t sum = mt_sum_add(mt_sum_add(0, in, 10), out + 12, 8) + options / 2 * 0x0101;
+	mt_put16(out + 10, ~mt_sum_end(sum) & 0xffff);
 	if (there < options)
 		return mt_stop(w, s.at + IPV4_HEADER + there, MT_CUT_SHORT);
 	struct mt_span inside = mt_behind(s, header);

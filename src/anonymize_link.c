@@ -136,7 +136,6 @@ static uint32_t anonymize_llc(struct mt_walk *w, struct mt_span s, uint16_t *typ
 
 uint32_t mt_anonymize_type(struct mt_walk *w, struct mt_span s, uint16_t type)
 {
-	struct mt_decoded d = mt_nothing_decoded;
 	uint32_t kept;
 	if (w->depth++ >= MAX_DEPTH)
 		return mt_stop(w, s.at, MT_CUT_DEEP);
@@ -171,6 +170,7 @@ uint32_t mt_anonymize_type(struct mt_walk *w, struct mt_span s, uint16_t type)
 	case TYPE_PBB:
 	case TYPE_NSH:
 		if (s.at < MT_NO_OFFSET) {
+			struct mt_decoded d = mt_nothing_decoded;
 			d.l3_offset = (uint16_t)s.at;
 			d.ethertype = type;
 			if (mt_anonymize_tunnel(w, s, &d, &kept))
@@ -254,7 +254,7 @@ static uint32_t anonymize_serial(struct mt_walk *w, struct mt_span s, bool hdlc)
 
 uint32_t mt_anonymize_link(struct mt_walk *w)
 {
-	const struct mt_packet *p = &w->original;
+	const struct mt_packet *p = w->original;
 	struct mt_span s = {0, p->caplen, p->wirelen > p->caplen ? p->wirelen : p->caplen};
 	switch (p->linktype) {
 	case 1:

@@ -180,7 +180,7 @@ static uint32_t anonymize_inside(struct mt_walk *w, struct mt_span s, const stru
 bool mt_anonymize_tunnel(struct mt_walk *w, struct mt_span s, const struct mt_decoded *d, uint32_t *kept)
 {
 	struct mt_tunnel_header t;
-	if (!mt_tunnel_find(&w->original, s.end, d, &t) || t.kind == MT_TUNNEL_NONE)
+	if (!mt_tunnel_find(w->original, s.end, d, &t) || t.kind == MT_TUNNEL_NONE)
 		return false;
 	if (t.at < s.at || t.at > s.end || !anonymize_header(w, d, t.kind, s.at, t.at - s.at)) {
 		*kept = mt_stop(w, s.at, MT_CUT_MESSAGE);

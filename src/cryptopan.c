@@ -19,26 +19,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "abi.h"
+#include "cryptopan.h"
 
-enum { SET_BITS = 14, WAYS = 4, CACHE = WAYS << SET_BITS };
+enum { SET_BITS = 14, WAYS = 4, SETS = 1 << SET_BITS, LINE = 64 };
 
-struct entry {
-	struct mt_address in, out; /* in.len 0: empty */
-};
-
-/* Of IPv4, which most addresses are: half a line of the processor's cache.  Before anything else is known, all
- * hold 0.0.0.0 and what becomes of it. */
+/* A set of each cache is a line of the processor's cache or two.  Before anything else is known, all hold
+ * the address 0 and what becomes of it. */
 struct ipv4_set {
 	uint32_t in[WAYS], out[WAYS];
+};
+
+struct ipv6 {
+	uint64_t high, low;
+};
+
+struct ipv6_set {
+	struct ipv6 in[WAYS], out[WAYS];
 };
 
 struct mt_cryptopan {
 	struct aes128_ctx aes;
 	uint8_t pad[AES_BLOCK_SIZE];
-	struct ipv4_set *ipv4; /* 1 << SET_BITS */
-	struct entry *cache;   /* of other addresses: sets of WAYS */
-	unsigned next;         /* the one that is given up next, in any set */
+	struct ipv4_set *ipv4; /* SETS of each */
+	struct ipv6_set *ipv6;
+	unsigned next; /* the way that is given up next, in any set */
 };
 
 /* The first n bits of 64, from the highest on. */
@@ -71,20 +75,26 @@ struct mt_cryptopan *mt_cryptopan_new(const char *key)
 {
 	struct mt_cryptopan *c = calloc(1, sizeof *c);
 	if (c) {
-		c->cache = calloc(CACHE, sizeof *c->cache);
-		c->ipv4 = calloc((size_t)1 << SET_BITS, sizeof *c->ipv4);
+		c->ipv4 = aligned_alloc(2 * LINE, SETS * sizeof *c->ipv4);
+		c->ipv6 = aligned_alloc(2 * LINE, SETS * sizeof *c->ipv6);
 	}
-	if (!c || !c->cache || !c->ipv4) {
+	if (!c || !c->ipv4 || !c->ipv6) {
 		mt_cryptopan_free(c);
 		return NULL;
 	}
 	aes128_set_encrypt_key(&c->aes, (const uint8_t *)key);
 	aes128_encrypt(&c->aes, AES_BLOCK_SIZE, c->pad, (const uint8_t *)key + AES128_KEY_SIZE);
-	struct mt_address zero = {.len = 4}, mapped;
-	map(c, &zero, &mapped);
-	for (size_t i = 0; i < (size_t)1 << SET_BITS; i++)
-		for (unsigned k = 0; k < WAYS; k++)
-			memcpy(&c->ipv4[i].out[k], &mapped.high, 4);
+	struct mt_address zero = {.len = 4}, ipv4, ipv6;
+	map(c, &zero, &ipv4);
+	zero.len = 16;
+	map(c, &zero, &ipv6);
+	memset(c->ipv4, 0, SETS * sizeof *c->ipv4);
+	memset(c->ipv6, 0, SETS * sizeof *c->ipv6);
+	for (size_t i = 0; i < SETS; i++)
+		for (unsigned k = 0; k < WAYS; k++) {
+			memcpy(&c->ipv4[i].out[k], &ipv4.high, 4);
+			c->ipv6[i].out[k] = (struct ipv6){ipv6.high, ipv6.low};
+		}
 	return c;
 }
 
@@ -92,52 +102,90 @@ void mt_cryptopan_free(struct mt_cryptopan *c)
 {
 	if (!c)
 		return;
-	free(c->cache);
 	free(c->ipv4);
+	free(c->ipv6);
 	explicit_bzero(c, sizeof *c);
 	free(c);
 }
 
-static bool same(const struct mt_address *a, const struct mt_address *b)
+/* --- IPv4 --------------------------------------------------------------------------------------- */
+
+static struct ipv4_set *ipv4_set(const struct mt_cryptopan *c, uint32_t address)
 {
-	return a->high == b->high && a->low == b->low && a->len == b->len;
+	return &c->ipv4[address * UINT32_C(0x9e3779b1) >> (32 - SET_BITS)];
 }
 
-static void map_ipv4(struct mt_cryptopan *c, struct mt_address *address)
+void mt_cryptopan_expect_ipv4(const struct mt_cryptopan *c, uint32_t address)
 {
-	uint32_t in;
-	memcpy(&in, &address->high, 4);
-	struct ipv4_set *set = &c->ipv4[in * UINT32_C(0x9e3779b1) >> (32 - SET_BITS)];
+	__builtin_prefetch(ipv4_set(c, address));
+}
+
+static MT_SELDOM unsigned add_ipv4(struct mt_cryptopan *c, struct ipv4_set *set, uint32_t address)
+{
+	struct mt_address in = {.len = 4}, out;
+	unsigned way = c->next++ % WAYS;
+	memcpy(&in.high, &address, 4);
+	map(c, &in, &out);
+	set->in[way] = address;
+	memcpy(&set->out[way], &out.high, 4);
+	return way;
+}
+
+/* Which way holds the address is as good as random: no branch could be foretold. */
+uint32_t mt_cryptopan_map_ipv4(struct mt_cryptopan *c, uint32_t address)
+{
+	struct ipv4_set *set = ipv4_set(c, address);
+	unsigned way = (set->in[1] == address) | (set->in[2] == address) << 1 | (set->in[3] == address) * 3;
+	if (set->in[way] != address)
+		way = add_ipv4(c, set, address);
+	return set->out[way];
+}
+
+/* --- IPv6 --------------------------------------------------------------------------------------- */
+
+static struct ipv6_set *ipv6_set(const struct mt_cryptopan *c, uint64_t high, uint64_t low)
+{
+	return &c->ipv6[(high ^ low * 0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93 >> (64 - SET_BITS)];
+}
+
+void mt_cryptopan_expect_ipv6(const struct mt_cryptopan *c, uint64_t high, uint64_t low)
+{
+	const struct ipv6_set *set = ipv6_set(c, high, low);
+	__builtin_prefetch(set->in);
+	__builtin_prefetch(set->out);
+}
+
+static MT_SELDOM unsigned add_ipv6(struct mt_cryptopan *c, struct ipv6_set *set, uint64_t high, uint64_t low)
+{
+	struct mt_address in = {.high = high, .low = low, .len = 16}, out;
+	unsigned way = c->next++ % WAYS;
+	map(c, &in, &out);
+	set->in[way] = (struct ipv6){high, low};
+	set->out[way] = (struct ipv6){out.high, out.low};
+	return way;
+}
+
+void mt_cryptopan_map_ipv6(struct mt_cryptopan *c, uint64_t *high, uint64_t *low)
+{
+	struct ipv6_set *set = ipv6_set(c, *high, *low);
 	unsigned way = 0;
-	while (way < WAYS && set->in[way] != in)
-		way++;
-	if (way == WAYS) {
-		struct mt_address out;
-		way = c->next++ % WAYS;
-		map(c, address, &out);
-		set->in[way] = in;
-		memcpy(&set->out[way], &out.high, 4);
-	}
-	memcpy(&address->high, &set->out[way], 4);
+	for (unsigned i = 1; i < WAYS; i++)
+		way |= i * ((set->in[i].high == *high) & (set->in[i].low == *low));
+	if (set->in[way].high != *high || set->in[way].low != *low)
+		way = add_ipv6(c, set, *high, *low);
+	*high = set->out[way].high;
+	*low = set->out[way].low;
 }
 
 void mt_cryptopan_map(struct mt_cryptopan *c, struct mt_address *address)
 {
 	if (address->len == 4) {
-		map_ipv4(c, address);
-		return;
-	}
-	uint64_t hash = (address->high ^ address->low * 0x9e3779b97f4a7c15 ^ address->len) * 0xd6e8feb86659fd93;
-	struct entry *ways = &c->cache[(hash >> (64 - SET_BITS)) * WAYS];
-	for (unsigned i = 0; i < WAYS; i++)
-		if (same(&ways[i].in, address)) {
-			*address = ways[i].out;
-			return;
-		}
-	struct entry *e = &ways[c->next++ % WAYS];
-	e->in = (struct mt_address){.high = address->high, .low = address->low, .len = address->len};
-	map(c, &e->in, &e->out);
-	*address = e->out;
+		uint32_t ipv4;
+		memcpy(&ipv4, &address->high, 4);
+		ipv4 = mt_cryptopan_map_ipv4(c, ipv4);
+		memcpy(&address->high, &ipv4, 4);
+	} else
+		mt_cryptopan_map_ipv6(c, &address->high, &address->low);
 }
 
 int32_t mt_key_file_read(const char *path, char *key, uint32_t len, char *why, uint32_t size)

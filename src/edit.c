@@ -155,7 +155,7 @@ static struct block *new_block(struct mt_edits *edits, size_t n)
 	return b;
 }
 
-void *mt_edit_alloc(struct mt_edits *edits, size_t n)
+static inline void *take(struct mt_edits *edits, size_t n)
 {
 	n = (n + 15) & ~(size_t)15;
 	struct block *b = edits->blocks;
@@ -169,6 +169,11 @@ void *mt_edit_alloc(struct mt_edits *edits, size_t n)
 	void *p = b->data + b->used;
 	b->used += n;
 	return p;
+}
+
+void *mt_edit_alloc(struct mt_edits *edits, size_t n)
+{
+	return take(edits, n);
 }
 
 /* Bytes that a copy had before it grew: what a script reads of it may point there until its hook ends. */
@@ -197,6 +202,15 @@ static uint8_t *copy_alloc(struct mt_edit *e, size_t n)
 	return b->data;
 }
 
+/* The packet's bytes are in this memory of ours from here on. */
+static inline void use_data(struct mt_edit *e, uint8_t *data, uint32_t room)
+{
+	memcpy(data, e->packet->data, e->packet->caplen);
+	memset(data + e->packet->caplen, 0, MT_DATA_SLACK);
+	e->packet->data = data;
+	e->room = room;
+}
+
 /* Move the packet's bytes to memory of ours with room for so many. */
 static int move_data(struct mt_edit *e, uint32_t room)
 {
@@ -204,10 +218,7 @@ static int move_data(struct mt_edit *e, uint32_t room)
 	uint8_t *data = e->edits ? mt_edit_alloc(e->edits, size) : copy_alloc(e, size);
 	if (!data)
 		return -1;
-	memcpy(data, e->packet->data, e->packet->caplen);
-	memset(data + e->packet->caplen, 0, MT_DATA_SLACK);
-	e->packet->data = data;
-	e->room = room;
+	use_data(e, data, room);
 	return 0;
 }
 
@@ -218,39 +229,63 @@ static bool in_hook(const struct mt_edit *e, const struct mt_hook_state *st)
 	return e && e->generation == st->generation && e->script == st->script;
 }
 
-struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet)
+/* The note of the hook that runs about packet i of the batch, or NULL. */
+static inline struct mt_edit *find_note(const struct mt_hook_state *st, size_t i)
+{
+	const struct mt_edits *edits = st->batch->edits;
+	return edits && in_hook(edits->last[i], st) ? edits->last[i] : NULL;
+}
+
+/* A new one, with so many bytes behind it. */
+static inline struct mt_edit *new_note(struct mt_hook_state *st, size_t i, size_t more)
 {
 	struct mt_batch *batch = st->batch;
-	if (!batch->edits && !(batch->edits = take_edits(st->edit_pool)))
-		return NULL;
-	batch->edits->batch = batch;
-	size_t i = (size_t)(packet - batch->packets);
-	struct mt_edit *last = batch->edits->last[i];
-	if (in_hook(last, st))
-		return last;
-	struct mt_edit *e = mt_edit_alloc(batch->edits, sizeof *e);
+	if (!batch->edits) {
+		batch->edits = take_edits(st->edit_pool);
+		if (!batch->edits)
+			return NULL;
+		batch->edits->batch = batch;
+	}
+	struct mt_edit *e = take(batch->edits, sizeof *e + more);
 	if (!e)
 		return NULL;
-	*e = (struct mt_edit){.packet = packet,
-	                      .decoded = &batch->decode[i],
-	                      .edits = batch->edits,
-	                      .earlier = last,
-	                      .generation = st->generation,
-	                      .script = st->script,
-	                      .before = *packet};
+	e->packet = &batch->packets[i];
+	e->decoded = &batch->decode[i];
+	e->edits = batch->edits;
+	e->earlier = batch->edits->last[i];
+	e->generation = st->generation;
+	e->script = st->script;
+	e->room = e->options_room = e->features = 0;
+	e->before = batch->packets[i];
 	batch->edits->last[i] = e;
 	return e;
+}
+
+struct mt_edit *mt_edit_note(struct mt_hook_state *st, struct mt_packet *packet)
+{
+	size_t i = (size_t)(packet - st->batch->packets);
+	struct mt_edit *e = find_note(st, i);
+	return e ? e : new_note(st, i, 0);
 }
 
 struct mt_edit *mt_edit_begin(struct mt_hook_state *st, struct mt_packet *packet)
 {
 	if (!st->batch->decoded)
 		mt_batch_decode(st->batch);
-	struct mt_edit *e = mt_edit_note(st, packet);
-	if (!e || e->room)
+	size_t i = (size_t)(packet - st->batch->packets);
+	uint32_t room = ((packet->caplen + 15) & ~15u) + HEADROOM;
+	struct mt_edit *e = find_note(st, i);
+	if (e && e->room)
 		return e;
-	if (move_data(e, ((packet->caplen + 15) & ~15u) + HEADROOM))
-		return NULL;
+	if (e) {
+		if (move_data(e, room))
+			return NULL;
+	} else {
+		e = new_note(st, i, (size_t)room + MT_DATA_SLACK);
+		if (!e)
+			return NULL;
+		use_data(e, (uint8_t *)(e + 1), room);
+	}
 	packet->flags |= MT_PACKET_EDITED;
 	return e;
 }
