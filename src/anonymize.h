@@ -30,10 +30,11 @@ struct mt_walk {
 	enum mt_anonymize_cut why; /* why the walk ended */
 };
 
-/* Bytes that a header may be in. */
+/* Bytes that a header may be in.  Fields of 64-bit words, as those are passed in registers: two 32-bit members
+ * would be put together in memory for each call, and wait there for as long as the rest of it takes. */
 struct mt_span {
-	uint32_t at, end; /* captured; end <= original->caplen */
-	uint32_t wire;    /* where the bytes ended on the wire, >= at */
+	uint64_t at : 32, end : 32; /* captured; end <= original->caplen */
+	uint64_t wire : 32;         /* where the bytes ended on the wire, >= at */
 };
 
 /* --- anonymize_address.c ------------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
  * lose their addresses and count as arrived.  Checksums become those of the packet as it is now, with zeros for
  * all that was cut: right if nothing was, and saying nothing of what was.
  */
+#include <endian.h>
 #include <isa-l/crc.h>
 #include <string.h>
 
@@ -47,16 +48,9 @@ void mt_anonymize_checksum(struct mt_walk *w, const struct mt_ip_place *ip, stru
 		mt_put16(p + field, 0);
 		return;
 	}
-	if (pseudo) {
-		uint8_t rest[] = {(uint8_t)(len >> 24),
-		                  (uint8_t)(len >> 16),
-		                  (uint8_t)(len >> 8),
-		                  (uint8_t)len,
-		                  0,
-		                  ip->proto};
-		sum = mt_sum_add(mt_sum_add(0, w->out + ip->addresses, 2u * ip->address_len), rest,
-		                 sizeof rest);
-	}
+	if (pseudo)
+		sum = mt_sum_add(0, w->out + ip->addresses, 2u * ip->address_len) +
+		      htobe16((uint16_t)(len >> 16)) + htobe16((uint16_t)len) + htobe16(ip->proto);
 	/* Not over the field: words of which a part was just written take ten times as long to read. */
 	sum = mt_sum_add(sum, p, field);
 	sum = mt_sum_add(sum, p + field + 2, there - field - 2);

@@ -13,7 +13,9 @@
  */
 #ifndef MT_EDIT_H
 #define MT_EDIT_H
+#include <endian.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "abi.h"
 
@@ -50,8 +52,8 @@ static inline uint8_t *mt_edit_data(const struct mt_edit *e)
 
 static inline void mt_put16(uint8_t *p, uint32_t v)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
+	uint16_t swapped = htobe16((uint16_t)v);
+	memcpy(p, &swapped, sizeof swapped);
 }
 
 /* Make the packet caplen bytes long; new ones are not set, its headers are not touched. */
