@@ -935,3 +935,13 @@ bool mt_flow_waits_for_space(const struct mt_flow *f, uint64_t *deleted)
 	}
 	return waits;
 }
+
+int64_t mt_flow_busy_ms(const struct mt_flow *f, int64_t now_ms)
+{
+	int64_t longest = 0;
+	for (unsigned v = 0; v < f->n_outputs; v++) {
+		int64_t ms = f->outputs[v] ? mt_output_busy_ms(f->outputs[v], now_ms) : 0;
+		longest = ms > longest ? ms : longest;
+	}
+	return longest;
+}

@@ -77,6 +77,8 @@ bool mt_flow_wants_decode(const struct mt_flow *f);
 struct mt_counts_table *mt_flow_counts(const struct mt_flow *f);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);
 unsigned mt_flow_outputs(const struct mt_flow *f);
+/* For how long the longest write that goes on has done so; 0: there is none.  Hook thread. */
+int64_t mt_flow_busy_ms(const struct mt_flow *f, int64_t now_ms);
 /* Does an output wait for space?  *deleted: segments that went for it.  Any thread. */
 bool mt_flow_waits_for_space(const struct mt_flow *f, uint64_t *deleted);
 /* An array with one object a source, cumulative, for manifests: name, dropped, dropped_kernel. */

@@ -820,6 +820,11 @@ bool mt_output_failed(const struct mt_output *o)
 	       (o->segments && mt_segments_troubled(o->segments));
 }
 
+int64_t mt_output_busy_ms(const struct mt_output *o, int64_t now_ms)
+{
+	return o->sink ? mt_sink_busy_ms(o->sink, now_ms) : 0;
+}
+
 const struct mt_space *mt_output_space(const struct mt_output *o)
 {
 	return &o->space;

@@ -145,6 +145,8 @@ void mt_output_free(struct mt_output *o);
 
 /* The open segment, or the whole file of an output without segments.  Never NULL. */
 const struct mt_segment_view *mt_output_segment(const struct mt_output *o);
+/* For how long one write has gone on by now; 0: none does. */
+int64_t mt_output_busy_ms(const struct mt_output *o, int64_t now_ms);
 /* Of --on-full; other threads may look at it. */
 const struct mt_space *mt_output_space(const struct mt_output *o);
 /* {"path" or "name", "packets", "bytes", …} of one output, as in --json; new reference. */

@@ -14,8 +14,9 @@
 #include "units.h"
 
 enum {
-	HELP_AT = 3,  /* batches that wait for the hook thread before the reading thread works for it */
-	TICK_MS = 100 /* timers, and how soon a stop is noticed */
+	HELP_AT = 3,   /* batches that wait for the hook thread before the reading thread works for it */
+	TICK_MS = 100, /* timers, and how soon a stop is noticed */
+	STUCK_MS = 300 /* that a write of a block takes at most, usually */
 };
 
 _Atomic unsigned mt_beats[MT_BEAT_SIDES];
@@ -111,7 +112,10 @@ static void update_metrics(struct mt_run *run)
 
 static void serve_requests(struct mt_run *run)
 {
-	mt_beat(MT_BEAT_WRITER);
+	/* A write that takes long is no sign of life, though hooks go on until there is no more room for
+	 * packets.  Where it may take long, it gives one itself. */
+	if (mt_flow_busy_ms(run->flow, mt_monotonic_ms()) < STUCK_MS)
+		mt_beat(MT_BEAT_WRITER);
 	if (run->metrics)
 		update_metrics(run);
 	if (run->control)

@@ -3,8 +3,8 @@
  * sink.c - block, block hook, codec, descriptor or pipe command; see sink.h.
  *
  * Called for each full block (256 KiB, so some thousand times a second at most) and by the
- * flush timer, on the hook thread.  Plain bytes are written there and then, which is faster than
- * waking another thread for it; a codec takes long enough for a thread of its own to pay.
+ * flush timer, on the hook thread.  What is more than a small file is compressed and written by a thread of its
+ * own: half of the time of writing is the kernel's, which looks for memory and copies, while hooks go on here.
  * Whatever the thread uses belongs to it while blocks are on their way; the hook thread waits
  * for it before it opens or closes a file, or looks at why something failed.
  *
@@ -46,7 +46,7 @@ struct mt_sink {
 
 	/* The hook thread's. */
 	struct mt_block block;
-	struct mt_writer *writer; /* NULL: compress and write in the call */
+	struct mt_writer *writer; /* NULL: compress and write in the call, what is small */
 	bool first;               /* the next block begins with the file header */
 	bool failed;              /* nothing more is sent */
 	bool codec_holds;         /* the codec was fed since it was last asked to flush */
@@ -272,14 +272,14 @@ static int emit(void *ctx, const uint8_t *data, size_t len, struct mt_err *err)
 }
 
 /* A write failed inside the block: leave a file that ends with a whole record. */
-static void cut_to_whole(struct mt_sink *s, const uint8_t *data, uint64_t before)
+static void cut_to_whole(struct mt_sink *s, const struct mt_write *w, uint64_t before)
 {
 	struct stat st;
 	uint64_t packets = 0;
 	if (!s->may_cut || fstat(s->fd, &st) || !S_ISREG(st.st_mode))
 		return;
 	size_t part = (size_t)(s->written - before);
-	uint64_t whole = before + s->config.whole(data, part, s->first, &packets);
+	uint64_t whole = before + s->config.whole(w->data, part, w->first, &packets);
 	if (whole < s->written && !ftruncate(s->fd, (off_t)whole))
 		s->written = whole;
 	s->saved.packets += packets;
@@ -295,7 +295,7 @@ static int work(void *ctx, const struct mt_write *w, struct mt_err *err)
 	int rc = s->codec ? mt_codec_write(s->codec, w->data, w->len, w->step, emit, s, err)
 	                  : write_all(s, w->data, w->len, err);
 	if (rc)
-		cut_to_whole(s, w->data, before);
+		cut_to_whole(s, w, before);
 	else if (!s->codec || w->step != MT_CODEC_RUN)
 		s->saved = w->view;
 	return rc;
@@ -304,17 +304,17 @@ static int work(void *ctx, const struct mt_write *w, struct mt_err *err)
 /* Have a thread from now on.  Without one, which is no failure, work goes on in the call. */
 static void start_writer(struct mt_sink *s)
 {
-	if (!s->codec || s->writer)
+	if (s->writer)
 		return;
 	s->writer = mt_writer_new(work, s);
-	if (s->writer)
+	if (s->writer && s->codec)
 		mt_codec_spread(s->codec);
 }
 
 /* A block through its hook and on its way. */
 static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err *err)
 {
-	struct mt_write w = {.data = s->block.data, .len = s->block.used, .step = step};
+	struct mt_write w = {.data = s->block.data, .len = s->block.used, .step = step, .first = s->first};
 	if (w.len && s->config.hooks && s->config.hooks->block &&
 	    !s->config.hooks->block(s->config.hooks->ctx, &w.data, &w.len)) {
 		s->dropped = true;
@@ -370,7 +370,8 @@ int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)
 	/* Half the time: the data may be older than the tick that found it, and ticks are 200 ms apart. */
 	if (now_ms - s->held_since_ms < s->config.flush_ms / 2)
 		return 0;
-	start_writer(s);
+	if (s->codec)
+		start_writer(s); /* to flush one takes as long as a whole block */
 	if (s->writer && !mt_writer_has_room(s->writer))
 		return 0; /* data are moving: a later tick asks again */
 	s->held_since_ms = 0;
@@ -434,6 +435,11 @@ static void hash_file(int fd, char *hex)
 	free(buffer);
 	if (n == 0)
 		hex_digest(&sha, hex);
+}
+
+int64_t mt_sink_busy_ms(const struct mt_sink *s, int64_t now_ms)
+{
+	return s->writer ? mt_writer_busy_ms(s->writer, now_ms) : 0;
 }
 
 bool mt_sink_removed(const struct mt_sink *s)

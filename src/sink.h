@@ -3,9 +3,9 @@
  * sink.h - the way of encoded bytes to a file: block, block hook, codec, descriptor or command.
  *
  * One sink serves all segments of an output, one after the other; buffers are made once.
- * Without a codec everything happens in the call.  With one, compressing and writing move to a
- * thread of the sink (writer.h) with the first block that is full or waits for the flush timer;
- * the thread stays over all segments.  A failure there is told by the next push, tick or end.
+ * Compressing and writing move to a thread of the sink (writer.h) with the first block that is full, with a
+ * codec also with one that waits for the flush timer; before, they happen in the call.  The thread stays over
+ * all segments.  A failure there is told by the next push, tick or end.
  */
 #ifndef MT_SINK_H
 #define MT_SINK_H
@@ -76,6 +76,8 @@ const struct mt_segment_view *mt_sink_pushed(const struct mt_sink *s);
 /* The view as of what can be read from the file for certain: all that was written, with a codec what
  * was flushed.  Only after a failure or the end of the file. */
 const struct mt_segment_view *mt_sink_saved(const struct mt_sink *s);
+/* For how long the thread has been at the block in hand; 0: there is none. */
+int64_t mt_sink_busy_ms(const struct mt_sink *s, int64_t now_ms);
 /* Has the open file no name any more? */
 bool mt_sink_removed(const struct mt_sink *s);
 /* The last failure was the pipe command's, not the file's. */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "units.h"
+
 struct slot {
 	struct mt_block block;
 	struct mt_write write; /* data is block.data */
@@ -27,7 +29,9 @@ struct mt_writer {
 	bool leave;            /* the thread ends */
 	bool drop;             /* blocks are not worked on */
 	atomic_bool failed;    /* implies drop */
-	struct mt_err err;     /* of the first failure */
+	_Atomic int64_t
+	        begun_ms;  /* when the thread took the block in hand, by the monotonic clock; 0: it has none */
+	struct mt_err err; /* of the first failure */
 };
 
 /* The next block, or NULL at the end. */
@@ -60,10 +64,13 @@ static void *writer_main(void *arg)
 	struct mt_writer *w = arg;
 	struct slot *slot;
 	bool drop;
-	pthread_setname_np(pthread_self(), "mt-codec"); /* for top -H, perf */
+	pthread_setname_np(pthread_self(), "mt-writer"); /* for top -H, perf */
 	while ((slot = next_slot(w, &drop))) {
 		struct mt_err err;
-		slot_done(w, drop ? 0 : w->work(w->ctx, &slot->write, &err), &err);
+		atomic_store_explicit(&w->begun_ms, mt_monotonic_ms(), memory_order_relaxed);
+		int rc = drop ? 0 : w->work(w->ctx, &slot->write, &err);
+		atomic_store_explicit(&w->begun_ms, 0, memory_order_relaxed);
+		slot_done(w, rc, &err);
 	}
 	return NULL;
 }
@@ -143,6 +150,12 @@ int mt_writer_push(struct mt_writer *w, struct mt_block *block, const struct mt_
 	pthread_cond_signal(&w->changed);
 	pthread_mutex_unlock(&w->lock);
 	return 0;
+}
+
+int64_t mt_writer_busy_ms(const struct mt_writer *w, int64_t now_ms)
+{
+	int64_t begun_ms = atomic_load_explicit(&w->begun_ms, memory_order_relaxed);
+	return begun_ms ? now_ms - begun_ms : 0;
 }
 
 bool mt_writer_failed(const struct mt_writer *w)

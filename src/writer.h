@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * writer.h - a thread that compresses and writes blocks, in the order they are handed over.
+ * writer.h - a thread that compresses blocks, if they are, and writes them, in the order they are handed over.
  *
  *   sink.c (hook thread) -- swap of buffers --> up to MT_WRITER_BLOCKS blocks --> codec -> write
  *
@@ -23,6 +23,7 @@ struct mt_write {
 	const uint8_t *data;
 	size_t len;
 	enum mt_codec_step step;
+	bool first;                  /* the file begins with them */
 	struct mt_segment_view view; /* of the file once these bytes are in it */
 };
 
@@ -41,6 +42,8 @@ bool mt_writer_has_room(struct mt_writer *w);
  * buffer of at least MT_BLOCK_BYTES in exchange; other bytes are copied.  0, or -1 out of memory. */
 int mt_writer_push(struct mt_writer *w, struct mt_block *block, const struct mt_write *write,
                    struct mt_err *err);
+/* For how long the block in hand has been worked on; 0: none is.  For any thread. */
+int64_t mt_writer_busy_ms(const struct mt_writer *w, int64_t now_ms);
 /* Something failed; mt_writer_finish says what. */
 bool mt_writer_failed(const struct mt_writer *w);
 /* Wait until everything is done.  0, or -1 with the failure, which is forgotten then.  Afterwards
