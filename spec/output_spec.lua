@@ -219,6 +219,18 @@ describe("output", function()
       assert.is_true(#written <= r.kept)
     end)
 
+    it("of a full disk is found by the thread that writes where hooks work hard, as well", function()
+      local ok, why = t.tmpfs("small", "size=16M")
+      if not ok then pending(why) end
+      t.generate("in", "--packets 400000 --files 1 --snaplen 64") -- 32 MB
+      t.write("hard.lua", "local n = 0 return { on_packet = function() for i = 1, 200 do n = n * 3 % 7 + i end end }")
+      local r = t.balances(t.json("moontap --json --format pcap -l ./hard.lua -o small/out.pcap in/1.pcap", 3))
+      local written = t.count("small/out.pcap")
+      assert.is_true(written > 150000 and written < 250000)
+      assert.equal(written, r.kept)
+      t.run("tcpdump -nr small/out.pcap >here; tcpdump -c " .. written .. " -nr in/1.pcap >there; cmp here there")
+    end)
+
     it("of one named output still writes the other", function()
       t.write("r.lua", [[return { on_packet = function(p) return p.is_udp and "a" or "b" end }]])
       t.refuses("moontap --out a=/dev/full --out b=b.pcap -l ./r.lua f/web.pcap", 3, "/dev/full")

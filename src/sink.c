@@ -3,10 +3,11 @@
  * sink.c - block, block hook, codec, descriptor or pipe command; see sink.h.
  *
  * Called for each full block (256 KiB, so some thousand times a second at most) and by the
- * flush timer, on the hook thread.  What is more than a small file is compressed and written by a thread of its
- * own: half of the time of writing is the kernel's, which looks for memory and copies, while hooks go on here.
- * Whatever the thread uses belongs to it while blocks are on their way; the hook thread waits
- * for it before it opens or closes a file, or looks at why something failed.
+ * flush timer, on the hook thread.  Plain bytes are written there and then, unless making
+ * them takes much longer: another thread would only take a processor from the reading one.  Where scripts work
+ * hard, writing moves to a thread, and so does a codec.  Whatever the thread uses belongs to it while blocks
+ * are on their way; the hook thread waits for it before it opens or closes a file, or looks at why something
+ * failed.
  *
  * Complete means: everything was accepted by the kernel and the file is
  * closed.  There is no fsync: it costs up to a second a segment, and a crash of the machine
@@ -24,6 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "beat.h"
@@ -36,9 +38,17 @@
 enum {
 	FULL_BYTES = MT_BLOCK_BYTES / 2, /* less is the end of a small file, not worth a thread */
 	POLL_MS = 200,
+	LOAD_BLOCKS = 32,        /* written before it is decided whether a thread does it */
 	DRAIN_MS = 5,            /* between two looks whether a command has read everything */
 	STUCK_MS = 3000,         /* after an interrupt, a command that takes nothing for so long is ended */
 	PIPE_BYTES = 1024 * 1024 /* asked for, not insisted on */
+};
+
+/* Time of the hook thread, in nanoseconds of its processor, for the last blocks that it wrote itself. */
+struct load {
+	unsigned blocks;
+	int64_t made, written; /* up to and in writes */
+	int64_t since;         /* when the last one ended; 0: not known */
 };
 
 struct mt_sink {
@@ -54,6 +64,7 @@ struct mt_sink {
 	size_t header;            /* bytes of the file header in the first block */
 	int64_t held_since_ms;    /* 0: unknown or nothing */
 	struct mt_segment_view pushed;
+	struct load load;
 
 	/* Of the thread that writes. */
 	struct mt_codec *codec;
@@ -311,6 +322,23 @@ static void start_writer(struct mt_sink *s)
 		mt_codec_spread(s->codec);
 }
 
+static int64_t processor_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* Has the hook thread needed most of its time for other things than writing? */
+static bool worth_a_thread(struct load *l)
+{
+	if (l->blocks < LOAD_BLOCKS)
+		return false;
+	bool worth = l->made > 2 * l->written;
+	*l = (struct load){.since = l->since};
+	return worth;
+}
+
 /* A block through its hook and on its way. */
 static int send_block(struct mt_sink *s, enum mt_codec_step step, struct mt_err *err)
 {
@@ -350,9 +378,22 @@ int mt_sink_push(struct mt_sink *s, struct mt_err *err)
 		return mt_err_set(err, "%s: nothing more is written after the failure", s->path);
 	if (check_writer(s, err))
 		return -1;
-	if (s->block.used >= FULL_BYTES)
+	if (s->writer || s->block.used < FULL_BYTES)
+		return send_block(s, MT_CODEC_RUN, err);
+	if (s->codec || worth_a_thread(&s->load)) {
 		start_writer(s);
-	return send_block(s, MT_CODEC_RUN, err);
+		return send_block(s, MT_CODEC_RUN, err);
+	}
+	int64_t begin = processor_ns();
+	int rc = send_block(s, MT_CODEC_RUN, err);
+	int64_t end = processor_ns();
+	if (s->load.since) {
+		s->load.blocks++;
+		s->load.made += begin - s->load.since;
+		s->load.written += end - begin;
+	}
+	s->load.since = end;
+	return rc;
 }
 
 int mt_sink_tick(struct mt_sink *s, int64_t now_ms, struct mt_err *err)

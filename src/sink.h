@@ -3,9 +3,10 @@
  * sink.h - the way of encoded bytes to a file: block, block hook, codec, descriptor or command.
  *
  * One sink serves all segments of an output, one after the other; buffers are made once.
- * Compressing and writing move to a thread of the sink (writer.h) with the first block that is full, with a
- * codec also with one that waits for the flush timer; before, they happen in the call.  The thread stays over
- * all segments.  A failure there is told by the next push, tick or end.
+ * Without a codec everything happens in the call, until blocks take much longer to fill than to write.  With
+ * one, or from then on, a thread of the sink (writer.h) compresses and writes, from the first block that is
+ * full or waits for the flush timer; the thread stays over all segments.  A failure there is told by the next
+ * push, tick or end.
  */
 #ifndef MT_SINK_H
 #define MT_SINK_H
