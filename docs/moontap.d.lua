@@ -450,6 +450,14 @@ function moontap_Dns:name_is(name) end
 ---@return boolean
 function moontap_Dns:name_ends(name) end
 
+---The name of the first question in lower case, to be counted: `names:add(d:name_key "(none)")` counts as
+--- `names:add(d.name_lower or "(none)")` does, and makes no string.
+--- Use it before the next one is made.
+---@param absent? string what takes the place of a name that there is not, or makes no sense
+---@param before? string what stands in front, with a blank between: `d.rcode_name`
+---@return any? # for moontap.topk and moontap.distinct; nil: there is no such name, and no absent was given
+function moontap_Dns:name_key(absent, before) end
+
 ---The value of an EDNS option.
 ---@param code integer 3 name server identifier, 8 client subnet, 10 cookie, 15 extended error
 ---@return string? # its bytes
@@ -530,7 +538,7 @@ function moontap_Table:get(...) end
 function moontap_Table:find(...) end
 
 ---Remove an entry; on_expire is not called.
----@param ... any as with get
+---@param ... any as with get; or a value that get or find gave, which is faster
 ---@return boolean # was there one
 function moontap_Table:remove(...) end
 

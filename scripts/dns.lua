@@ -28,7 +28,7 @@ local function on_query(p, d)
   queries = queries + 1
   local kind = d.qtype_name or "none"
   types[kind] = (types[kind] or 0) + 1
-  names:add(d.name_lower or "(none)")
+  names:add(d:name_key "(none)")
   clients:add(p.src)
   local o = open:get(p.src, p.dst, p.sport, d.id)
   o.at = p.t + 1 -- 0 is none
@@ -38,12 +38,12 @@ local function on_response(p, d)
   responses = responses + 1
   local code = d.rcode_name
   rcodes[code] = (rcodes[code] or 0) + 1
-  if d.rcode ~= 0 then failed:add(("%s %s"):format(code, d.name_lower or "(none)")) end
+  if d.rcode ~= 0 then failed:add(d:name_key("(none)", code)) end
   local o = open:find(p.dst, p.src, p.dport, d.id)
   if o then
     matched = matched + 1
     latency:add((p.t + 1 - o.at) / 1e6)
-    open:remove(p.dst, p.src, p.dport, d.id)
+    open:remove(o)
   end
 end
 

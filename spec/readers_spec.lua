@@ -452,6 +452,39 @@ describe("p:dns()", function()
       "local d = p:dns() " .. table.concat(hook, " "))))
   end)
 
+  it("counts names without making strings of them", function()
+    local asks = { to_53(message({}, question(name "wWw.example.com"))), to_53(message({}, question(name "www.EXAMPLE.com"))),
+      to_53(message({}, question(name "a.b"))), to_53(message({ counts = { 0, 0, 0, 0 } })),
+      to_53(message({}, question("\64" .. ("x"):rep(64) .. "\0"))) }
+    t.write("in.pcap", c.pcap((function()
+      local list = {}
+      for i, ask in ipairs(asks) do list[i] = { c.T0, i, ask } end
+      return list
+    end)()))
+    t.write("s.lua", [[
+      local keys, strings, plain, kept = moontap.topk(), moontap.topk(), moontap.topk(), nil
+      local seen, both = moontap.distinct(), moontap.distinct()
+      return {
+        on_packet = function(p)
+          local d = p:dns()
+          keys:add(d:name_key("none", d.rcode_name))
+          strings:add(d.rcode_name .. " " .. (d.name_lower or "none"))
+          local key = d:name_key()
+          if key then plain:add(key, 2) seen:add(key) both:add(d.name_lower) both:add(key) end
+          assert(tostring(key) == tostring(d.name_lower))
+          kept = kept or key
+        end,
+        on_stop = function()
+          print(keys) print(strings) print(plain:get("www.example.com"), seen:count(), both:count(), pcall(tostring, kept))
+        end,
+      }]])
+    local out = lines(t.run("moontap -q -l ./s.lua in.pcap").out)
+    assert.equal(9, #out)
+    for i = 1, 4 do assert.equal(out[i], out[i + 4]) end
+    assert.is_truthy(out[2]:find("NOERROR none +2") or out[3]:find("NOERROR none +2"), out[2])
+    assert.is_truthy(out[9]:find("4\t2\t2\tfalse\t.*this key is gone: the next one took its place"), out[9])
+  end)
+
   it("follows the limits of names: 63 bytes a label, 255 a name", function()
     local l63 = ("x"):rep(63)
     local longest = label(l63) .. label(l63) .. label(l63) .. label(("y"):rep(61)) .. "\0" -- 255
@@ -720,6 +753,10 @@ describe("p:dns()", function()
       { "p:dns():name_is(nil)", "name_is: expected a name, found nothing" },
       { "p:dns().name_is('x')", "a method of a DNS message: write a colon" },
       { "p:dns():name_ends(5)", "name_ends: expected a name, found a number" },
+      { "p:dns():name_key('', 5)", "name_key: expected a string of at most 64 bytes, found a number" },
+      { "p:dns():name_key('', ('x'):rep(65))", "name_key: expected a string of at most 64 bytes, found one of 65" },
+      { "p:dns():name_key().len", "a name's key has no 'len': it is added to moontap.topk" },
+      { "(function() local d = p:dns() local k = d:name_key() d:name_key() return moontap.topk():add(k) end)()", "this key is gone" },
       { "p:dns():edns_option('x')", "edns_option: expected a code, found a string" },
       { "p:dns():answer(0)", "answer: expected a number from 1, found 0" },
     } do

@@ -440,6 +440,23 @@ describe("moontap.table", function()
       end
     end)
 
+    it("remove their entry, once, and from their own table only", function()
+      assert.equal("true\tfalse\tfalse\t1\ttrue\t0", output([[
+        local function new() return moontap.table { key = { { "k", "u8" } }, value = { n = "count" } } end
+        local x = new()
+        local v, w = x:get(1), x:get(2)
+        local a, b = x:remove(v), x:remove(v)
+        x:get(1)
+        local c = x:remove(v) -- another entry of the same key
+        x:remove(1)
+        local n = #x
+        return { on_stop = function() print(a, b, c, n, x:remove(w), #x) end }]]))
+      raises("local function new() return moontap.table { key = { { 'k', 'u8' } }, value = { n = 'count' } } end "
+        .. "local x, y = new(), new() x:get(1) y:get(1) x:remove(y:get(1)) return {}", "remove: the value is of another table")
+      raises("local x = moontap.table { key = { { 'k', 'u8' } }, value = { n = 'count' }, limit = 1 } "
+        .. "x:get(1) x:remove(x:get(2)) return {}", "or the one of overflow()")
+    end)
+
     it("stay good while the table grows", function()
       assert.equal("5", output([[local x = moontap.table { key = { { "k", "u32" } }, value = { n = "count" } }
         local v = x:get(1) v.n = 5

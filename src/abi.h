@@ -460,7 +460,8 @@ MT_EXPORT struct mt_table_entry *mt_table_key(struct mt_table *table, const void
 MT_EXPORT struct mt_table_entry *mt_table_absorb(struct mt_table *table, const struct mt_table_entry *other);
 /* Copy the key of an entry, as the first packet had it. */
 MT_EXPORT void mt_table_copy_key(const struct mt_table *table, const struct mt_table_entry *entry, void *key);
-MT_EXPORT void mt_table_remove(struct mt_table *table, struct mt_table_entry *entry);
+/* 1, or 0: the entry is none of this table's. */
+MT_EXPORT int32_t mt_table_remove(struct mt_table *table, struct mt_table_entry *entry);
 /* Remove all entries; give memory back to the system where there is much. */
 MT_EXPORT void mt_table_clear(struct mt_table *table);
 /* The place of the first entry behind this place, -1 for the first of all; -1: there is none. */

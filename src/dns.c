@@ -49,8 +49,9 @@ uint32_t mt_dns_skip_name(const uint8_t *data, uint32_t len, uint32_t offset)
 	return MT_DNS_CUT;
 }
 
-/* The name at offset without compression.  Returns its bytes, or -1. */
-static int unpack(const uint8_t *data, uint32_t len, uint32_t offset, uint8_t wire[MT_DNS_NAME_MAX])
+/* The name at offset without compression; wire has MT_DNS_NAME_MAX bytes, or is NULL.  Returns its bytes, or
+ * -1. */
+static int unpack(const uint8_t *data, uint32_t len, uint32_t offset, uint8_t *wire)
 {
 	uint32_t start = offset; /* of the piece in hand */
 	int used = 0, pointers = 0;
@@ -68,7 +69,8 @@ static int unpack(const uint8_t *data, uint32_t len, uint32_t offset, uint8_t wi
 		}
 		if (n >= 0x40 || used + 1 + n > MT_DNS_NAME_MAX || len - offset < 1u + n)
 			return -1;
-		memcpy(wire + used, data + offset, 1u + n);
+		if (wire)
+			memcpy(wire + used, data + offset, 1u + n);
 		used += 1 + n;
 		if (!n)
 			return used;
@@ -79,11 +81,11 @@ static int unpack(const uint8_t *data, uint32_t len, uint32_t offset, uint8_t wi
 
 static uint8_t lower_case(uint8_t c)
 {
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+	return (uint8_t)(c | ((uint8_t)(c - 'A') < 26) << 5);
 }
 
 /* A character as it stands in the text of a name (RFC 4343 2.1). */
-static char *put(char *text, uint8_t c)
+static inline char *put(char *text, uint8_t c)
 {
 	if (c > 0x20 && c < 0x7f) {
 		if (c == '.' || c == '\\')
@@ -282,9 +284,7 @@ int32_t mt_dns_record(struct mt_dns *dns, uint32_t section, uint32_t index)
 
 static bool name_valid(const uint8_t *data, uint32_t len, uint32_t offset)
 {
-	uint8_t wire[MT_DNS_NAME_MAX];
-
-	return unpack(data, len, offset, wire) >= 0;
+	return unpack(data, len, offset, NULL) >= 0;
 }
 
 int32_t mt_dns_malformed(struct mt_dns *dns)

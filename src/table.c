@@ -407,11 +407,15 @@ void mt_table_unlink(struct mt_table_body *t, struct mt_table_entry *entry)
 	t->view.count--;
 }
 
-void mt_table_remove(struct mt_table *view, struct mt_table_entry *entry)
+int32_t mt_table_remove(struct mt_table *view, struct mt_table_entry *entry)
 {
 	struct mt_table_body *t = body(view);
+	uintptr_t at = (uintptr_t)entry - (uintptr_t)view->entries;
+	if (at >= (size_t)view->used * t->plan.entry_bytes)
+		return 0;
 	mt_table_unlink(t, entry);
 	mt_table_free_place(t, place_of(t, entry));
+	return 1;
 }
 
 void mt_table_clear(struct mt_table *view)

@@ -27,6 +27,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local C = require "moontap.abi"
 local packet = require "moontap.packet"
+local text_key = require "moontap.text_key"
 local view = require "moontap.view"
 
 local M = {}
@@ -47,6 +48,7 @@ local raise = view.raise
 -- when there was another one since.
 local memo = ffi.new "struct mt_dns"
 local name_text = ffi.new("char[?]", C.MT_DNS_NAME_TEXT)
+local key_begin, key_text, key_buffer, new_key = text_key.begin, text_key.text, text_key.buffer, text_key.new
 local option_len = ffi.new "uint32_t[1]"
 local subnet = ffi.new "struct mt_address"
 
@@ -376,6 +378,25 @@ function methods.name_ends(v, name)
   check(v)
   need_text("name_ends", name)
   return v._question ~= 0 and C.mt_dns_name_match(v._data, v._len, 12, name, #name, 1) ~= 0
+end
+
+--- The name of the first question in lower case, to be counted: `names:add(d:name_key "(none)")` counts as
+-- `names:add(d.name_lower or "(none)")` does, and makes no string. Use it before the next one is made.
+-- @function name_key
+-- @tparam[opt] string absent what takes the place of a name that there is not, or makes no sense
+-- @tparam[opt] string before what stands in front, with a blank between: `d.rcode_name`
+-- @treturn ?key for moontap.topk and moontap.distinct; nil: there is no such name, and no absent was given
+function methods.name_key(v, absent, before)
+  check(v)
+  local at = before == nil and 0 or key_begin(before)
+  local n = v._question == 0 and -1 or C.mt_dns_name(v._data, v._len, 12, 1, key_buffer + at)
+  if n < 0 then
+    if absent == nil then
+      return nil
+    end
+    n = key_text(at, absent)
+  end
+  return (new_key(at + n))
 end
 
 --- The value of an EDNS option.

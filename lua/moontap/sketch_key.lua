@@ -15,12 +15,14 @@ local layout = require "moontap.table_layout"
 local sketch = require "moontap.sketch"
 local suggest = require "moontap.suggest"
 local table_key = require "moontap.table_key"
+local text_key = require "moontap.text_key"
 
 local M = {}
 
 local raise, found = sketch.raise, sketch.found
 local istype = ffi.istype
 local address_t = ffi.typeof "struct mt_address"
+local text_key_t, text_of_keys, check_text = text_key.type, text_key.buffer, text_key.check
 local STRING, NUMBER, ADDRESS, BOOLEAN = C.MT_KEY_STRING, C.MT_KEY_NUMBER, C.MT_KEY_ADDRESS, C.MT_KEY_BOOLEAN
 local PARTS, SRC, DST = C.MT_TABLE_PARTS, C.MT_TABLE_SRC, C.MT_TABLE_DST
 
@@ -123,6 +125,9 @@ function M.put(what, kind, key)
     scratch.tag, scratch.number = NUMBER, key
   elseif istype(address_t, key) then
     put_address(ADDRESS, key)
+  elseif istype(text_key_t, key) then
+    check_text(key)
+    scratch.tag, scratch.text, scratch.len = STRING, text_of_keys, key._len
   elseif kind_of == "boolean" then
     scratch.tag, scratch.number = BOOLEAN, key and 1 or 0
   else

@@ -92,7 +92,7 @@ local GIB = 2 ^ 30
 local MOST_ENTRIES = 2 ^ 30
 local NEVER = 0x7fffffffffffffffLL
 
-local cast = ffi.cast
+local cast, istype = ffi.cast, ffi.istype
 local plain_entry = ffi.typeof "struct mt_table_entry *"
 
 local state = packet.state() -- struct mt_hook_state *
@@ -170,14 +170,21 @@ local function class_and_methods(key, fields, ages)
 
   --- Remove an entry; on_expire is not called.
   -- @function remove
-  -- @param ... as with get
+  -- @param ... as with get; or a value that get or find gave, which is faster
   -- @treturn boolean was there one
-  function methods.remove(t, ...)
-    local value = class.find(t, ...)
-    if value == nil then
+  function methods.remove(t, what, ...)
+    local value = what
+    if not istype(value_t, what) then
+      value = class.find(t, what, ...)
+      if value == nil then
+        return false
+      end
+    elseif what._entry.generation ~= what._generation then
       return false
     end
-    C.mt_table_remove(t._table, cast(plain_entry, value._entry))
+    if C.mt_table_remove(t._table, cast(plain_entry, value._entry)) == 0 then
+      raise "remove: the value is of another table, or the one of overflow()"
+    end
     return true
   end
 
