@@ -3,6 +3,7 @@
 
 #include <pcap/pcap.h>
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
 	uint16_t linktype;
@@ -47,8 +48,11 @@ const char *mt_linktype_description(uint16_t linktype)
 json_t *mt_linktype_names(const uint8_t *set)
 {
 	json_t *list = json_array();
+	static const uint8_t none[64];
 	for (unsigned i = 0; i < 65536; i++) {
-		if (!set[i >> 3])
+		if (!(i & 511) && !memcmp(set + (i >> 3), none, sizeof none))
+			i |= 511;
+		else if (!set[i >> 3])
 			i |= 7;
 		else if (set[i >> 3] >> (i & 7) & 1)
 			json_array_append_new(list, json_string(mt_linktype_name((uint16_t)i)));

@@ -10,6 +10,7 @@ local shell = require("compare.shell")
 local target = require("compare.target")
 local codecs = require("compare.codecs")
 local common = require("compare.common")
+local recipes = require("compare.recipes")
 
 local dd_to_file, dd_to_nowhere, describe = common.dd_to_file, common.dd_to_nowhere, common.describe
 local ours = common.ours
@@ -274,6 +275,7 @@ M[#M + 1] = {
 
 M[#M + 1] = codecs.unpack
 M[#M + 1] = codecs.pack
+M[#M + 1] = recipes
 
 -- --- short runs ------------------------------------------------------------------------
 
