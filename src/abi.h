@@ -416,6 +416,8 @@ struct mt_table_plan {
 	char what[64];    /* the kind of key, for messages */
 };
 
+enum { MT_NOTED_ABSENT = -2 /* in noted[], where else is the generation of an entry */ };
+
 /* A table of moontap.table (table.c), as far as Lua reads it without a call. */
 struct mt_table {
 	uint64_t seq;                 /* batch that entry[], noted[] and clock[] are about; 0: none */
@@ -434,12 +436,14 @@ struct mt_table {
 	double uses;                  /* lookups, counted by Lua in tables that evict */
 	double reporting;             /* hook (mt_hook_state.generation) that is reporting ended entries */
 	double refused;               /* lookups that got the overflow entry */
+	double newest;                /* generation of the newest entry */
+	double newest_noted;          /* that at the last mt_table_prepare */
 	double idle, active, evicted; /* entries that ended, by reason */
 	uint8_t *entries;             /* places; they never move while the table lives */
 	struct mt_table_entry *overflow;
 	int64_t *clock; /* stream time at each packet of the batch; NULL: the table is not timed */
 	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, if its generation is noted[i]; */
-	double noted[MT_BATCH_PACKETS];                 /* else ask mt_table_packet */
+	double noted[MT_BATCH_PACKETS];                 /* MT_NOTED_ABSENT: there was none; else ask mt_table_packet */
 	uint8_t back[MT_BATCH_PACKETS]; /* 1: a key without direction, and the entry's first packet went the
 	                                   other way */
 };

@@ -180,7 +180,7 @@ static struct mt_table_entry *insert(struct mt_table_body *t, const uint64_t *ke
 	if (place == MT_NO_PLACE)
 		return refuse(t);
 	struct mt_table_entry *entry = mt_entry_at(t, place);
-	entry->generation = ++t->generation;
+	entry->generation = t->view.newest = ++t->generation;
 	memcpy(mt_entry_key(entry), key, t->plan.key_bytes);
 	mt_index_put(&t->index, hash, place);
 	t->view.count++;
@@ -228,7 +228,8 @@ static void make_keys(struct mt_table_body *t, const struct mt_batch *batch)
 	}
 }
 
-/* Note the first entry with the right hash, unseen; it is on its way when the function returns. */
+/* Note the first entry with the right hash, unseen; it is on its way when the function returns.  Where there is none,
+ * that is as good to know, until one is made. */
 static void find_candidates(struct mt_table_body *t)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
@@ -241,8 +242,10 @@ static void find_candidates(struct mt_table_body *t)
 			at = hash & t->index.old.mask;
 			place = next_place(&t->index.old, hash, &at);
 		}
-		if (place == MT_NO_PLACE)
+		if (place == MT_NO_PLACE) {
+			t->view.noted[i] = MT_NOTED_ABSENT;
 			continue;
+		}
 		struct mt_table_entry *entry = mt_entry_at(t, place);
 		t->view.entry[i] = entry;
 		t->view.noted[i] = CANDIDATE;
@@ -261,6 +264,8 @@ static void check_candidates(struct mt_table_body *t)
 		if (!same_key(t, mt_entry_key(entry), t->keys[i].words))
 			entry = find(t, t->keys[i].words, t->hashes[i]);
 		note(t, i, entry, t->keys[i].words);
+		if (!entry)
+			t->view.noted[i] = MT_NOTED_ABSENT;
 	}
 }
 
@@ -283,6 +288,7 @@ void mt_table_prepare(struct mt_table *view, struct mt_hook_state *state)
 	if (!t->hashed)
 		return;
 	make_keys(t, batch);
+	view->newest_noted = view->newest;
 	find_candidates(t);
 	check_candidates(t);
 }

@@ -208,6 +208,7 @@ return function(t, a1 MORE)
   local i = d - batch.decode
   local k = band(i, 1023) -- p:inner() lies behind: there are no notes of those
   EXPIRE
+  ABSENT
   local e = c.entry[k]
   local generation = e.generation
   if generation == c.noted[k] and q.cut == 0 and q.flags < 128 and i < 1024 then
@@ -251,6 +252,9 @@ return function(t, add, a1 MORE)
   return (value_t(cast(entry_ptr, e), generation BACK_NOW))
 end]]
 
+-- Only for find.
+local ABSENT = "if c.noted[k] == " .. tonumber(C.MT_NOTED_ABSENT)
+  .. " and c.newest == c.newest_noted and q.cut == 0 and q.flags < 128 and i < 1024 then return nil end"
 local EXPIRE = "if c.clock[k] >= c.due_ns then expire(t, c.clock[k]) end"
 local USE = "if entry.age.last_ns < c.clock[k] then entry.age.last_ns = c.clock[k] end"
 local COUNT_USE = " local uses = c.uses + 1 c.uses = uses entry.used = uses"
@@ -374,7 +378,8 @@ local function add_lookups(class)
       local text = write("local other = ... return function(t, a1 MORE) return (other(t, ADD, a1 MORE)) end", key, {})
       return load_text(text:gsub("ADD", add), other)
     end
-    return load_text(write(LOOKUP, key, class.ages):gsub("ADD", add), state, C, istype, cast, bit.band,
+    local text = write(LOOKUP, key, class.ages):gsub("ADD", add):gsub("ABSENT", add == 0 and ABSENT or "")
+    return load_text(text, state, C, istype, cast, bit.band,
       packet.handle, class.entry_ptr, class.value_t, stale, other, class.expire, class.report, class.table_t,
       M.not_self)
   end
