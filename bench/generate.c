@@ -7,7 +7,9 @@
  * Ethernet, with a VLAN tag or without, IPv4 or IPv6, TCP or UDP; all lengths and checksums right for
  * the whole packet even when less of it is captured; 1 to 2 µs apart.  The shares of tags and of IPv6
  * are of the flows.  The same options give the same bytes.
- * 10 million packets of 64 captured bytes take about 2 seconds.
+ *
+ * With --dns UDP, which is on port 53 always, has DNS messages: each flow a query, its response, and so on;
+ * they are captured whole. 10 million packets of 64 captured bytes take about 2 seconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +30,15 @@ enum {
 	SMALL_SPREAD = 13,
 	SMALL_MEAN = 80,
 	RECORD_HEADER = 16,
+	NAMES = 1 << 14, /* that are asked for */
+	MAX_MESSAGE = 256,
 	START = 1795341600 /* 2026-11-22 10:00:00 UTC */
 };
 
 struct options {
 	uint64_t packets, files, snaplen, mean_size, flows, seed, vlan_percent, ipv6_percent;
 	const char *dir;
-	bool random_order, ns;
+	bool random_order, ns, dns;
 };
 
 struct file {
@@ -110,6 +114,11 @@ static uint32_t sum_pool(size_t at, size_t len)
 	return len & 1 ? sum + (uint32_t)(pool[at + len - 1] << 8) : sum;
 }
 
+static uint32_t sum_message(const uint8_t *p, size_t len)
+{
+	return sum_words(p, len) + (len & 1 ? (uint32_t)(p[len - 1] << 8) : 0);
+}
+
 /* IP header of the flow at p; returns its length. */
 static size_t make_ip(uint8_t *p, uint64_t flow, bool v6, bool tcp, size_t ip_len, bool reply)
 {
@@ -141,10 +150,9 @@ static size_t make_ip(uint8_t *p, uint64_t flow, bool v6, bool tcp, size_t ip_le
 	return 20;
 }
 
-/* Transport header at p, len bytes with the payload from the pool; pseudo: sum of the
- * addresses.  Returns the length of the header. */
-static size_t make_transport(uint8_t *p, uint64_t flow, bool tcp, size_t len, bool reply, uint32_t pseudo,
-                             size_t at)
+/* Transport header at p, len bytes with the payload; sum: of the addresses and the payload.  Returns the length
+ * of the header. */
+static size_t make_transport(uint8_t *p, uint64_t flow, bool tcp, size_t len, bool reply, uint64_t sum)
 {
 	static const uint16_t ports[] = {443, 443, 443, 80, 53, 53, 22, 8080};
 	uint32_t client = 1024 + (uint32_t)(flow >> 42) % 64512, server = ports[flow & 7];
@@ -162,8 +170,7 @@ static size_t make_transport(uint8_t *p, uint64_t flow, bool tcp, size_t len, bo
 		put16(p + 4, (uint32_t)len);
 		put16(p + 6, 0);
 	}
-	uint64_t sum =
-	        (uint64_t)pseudo + sum_words(p, header) + sum_pool(at, len - header) + (tcp ? 6 : 17) + len;
+	sum += sum_words(p, header) + (tcp ? 6u : 17u) + len;
 	uint32_t checksum = fold(sum);
 	put16(p + check, checksum || tcp ? checksum : 0xffff);
 	return header;
@@ -174,7 +181,74 @@ struct packet {
 	uint64_t flow, random;
 	bool tagged, v6, tcp, reply;
 	size_t wire_len;
+	size_t message_len; /* of DNS; 0: random payload */
+	uint8_t message[MAX_MESSAGE];
 };
+
+/* --- DNS ---------------------------------------------------------------------------------------------------
+ */
+
+static uint8_t *asked; /* by flow: odd while a query waits for its response; counts messages */
+
+static size_t put_label(uint8_t *p, const char *text, size_t len)
+{
+	p[0] = (uint8_t)len;
+	memcpy(p + 1, text, len);
+	return len + 1;
+}
+
+/* A few names are asked for often, most of them seldom. */
+static size_t put_name(uint8_t *p, uint64_t random)
+{
+	static const char *const ends[] = {"com", "net", "org", "example"};
+	uint64_t a = random & 0xffff, number = scramble((a * a >> 16) * a >> 16 & (NAMES - 1));
+	char text[16];
+	size_t n = 0, len = 4 + number % 9;
+	for (size_t i = 0; i < len; i++)
+		text[i] = (char)('a' + (number >> 4 * i) % 26);
+	if (number >> 60 < 8)
+		n += put_label(p, "www", 3);
+	n += put_label(p + n, text, len);
+	const char *end = ends[number >> 57 & 3];
+	n += put_label(p + n, end, strlen(end));
+	p[n] = 0;
+	return n + 1;
+}
+
+/* The next message of a flow: RFC 1035, with one question and up to two addresses. */
+static void make_message(struct packet *p, uint64_t flow_number)
+{
+	uint8_t *m = p->message, count = asked[flow_number]++;
+	uint64_t random = scramble(p->flow + (count >> 1));
+	bool v6 = random >> 16 & 1, missing = (random >> 20 & 15) == 0;
+	unsigned answers = missing ? 0 : 1 + (random >> 24 & 1);
+	p->reply = count & 1;
+	memset(m, 0, 12);
+	put16(m, (uint32_t)(random >> 32));
+	put16(m + 2, p->reply ? 0x8180u | (missing ? 3 : 0) : 0x0100);
+	put16(m + 4, 1);
+	size_t n = 12 + put_name(m + 12, random >> 40);
+	put16(m + n, v6 ? 28 : 1);
+	put16(m + n + 2, 1);
+	n += 4;
+	if (p->reply) {
+		put16(m + 6, answers);
+		for (unsigned i = 0; i < answers; i++) {
+			put16(m + n, 0xc00c); /* the name of the question */
+			put16(m + n + 2, v6 ? 28 : 1);
+			put16(m + n + 4, 1);
+			put32(m + n + 6, 300);
+			put16(m + n + 10, v6 ? 16 : 4);
+			memcpy(m + n + 12, pool + i * 16, v6 ? 16 : 4);
+			n += 12 + (v6 ? 16 : 4);
+		}
+	}
+	p->message_len = n;
+	p->wire_len = 14 + (p->v6 ? 40 : 20) + 8 + n + (p->tagged ? VLAN_TAG : 0);
+}
+
+/* --- packets ------------------------------------------------------------------------------------------------
+ */
 
 /* A packet of a random flow, with len bytes and a tag if its flow has one. */
 static struct packet choose_packet(const struct options *o, size_t len)
@@ -188,6 +262,8 @@ static struct packet choose_packet(const struct options *o, size_t len)
 		p.tagged = true;
 		p.wire_len += VLAN_TAG;
 	}
+	if (o->dns && !p.tcp)
+		make_message(&p, r % o->flows);
 	return p;
 }
 
@@ -209,10 +285,13 @@ static void make_frame(uint8_t *p, const struct packet *packet, size_t cap_len)
 	const uint8_t *ip = head + n;
 	n += make_ip(head + n, flow, packet->v6, packet->tcp, wire_len - n, packet->reply);
 	uint32_t pseudo = packet->v6 ? sum_words(ip + 8, 32) : sum_words(ip + 12, 8);
-	n += make_transport(head + n, flow, packet->tcp, wire_len - n, packet->reply, pseudo, at);
+	size_t headers = n + (packet->tcp ? 20 : 8), payload_len = wire_len - headers;
+	const uint8_t *payload = packet->message_len ? packet->message : pool + at;
+	uint64_t sum = packet->message_len ? sum_message(payload, payload_len) : sum_pool(at, payload_len);
+	n += make_transport(head + n, flow, packet->tcp, wire_len - n, packet->reply, sum + pseudo);
 	memcpy(p, head, n < cap_len ? n : cap_len);
 	if (n < cap_len)
-		memcpy(p + n, pool + at, cap_len - n);
+		memcpy(p + n, payload, cap_len - n);
 }
 
 static void flush_file(struct file *f)
@@ -230,7 +309,8 @@ static struct file *open_files(const struct options *o)
 {
 	struct file *files = malloc(o->files * sizeof(*files));
 	/* pcap file header 2.4, in the byte order of this machine: Ethernet */
-	uint32_t header[6] = {o->ns ? 0xa1b23c4d : 0xa1b2c3d4, 0, 0, 0, (uint32_t)o->snaplen, 1};
+	uint32_t header[6] = {o->ns ? 0xa1b23c4d : 0xa1b2c3d4,        0, 0, 0,
+	                      o->dns ? 262144 : (uint32_t)o->snaplen, 1};
 	const uint16_t version[2] = {2, 4};
 	char path[4096];
 
@@ -258,7 +338,8 @@ static void generate(const struct options *o)
 		struct file *f = &files[(o->random_order ? r >> 32 : i) % o->files];
 		struct packet packet = choose_packet(
 		        o, (r & 0xffff) < large ? MAX_FRAME : SMALL_MIN + (r >> 16 & 0xffff) % SMALL_SPREAD);
-		size_t cap_len = packet.wire_len < o->snaplen ? packet.wire_len : o->snaplen;
+		bool whole = packet.message_len || packet.wire_len < o->snaplen;
+		size_t cap_len = whole ? packet.wire_len : o->snaplen;
 		if (f->used + RECORD_HEADER + cap_len > BUFFER)
 			flush_file(f);
 		uint32_t rest = (uint32_t)(ts_ns % 1000000000);
@@ -294,8 +375,8 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 static void usage(FILE *out)
 {
 	fputs("usage: generate [--packets N] [--files N] [--snaplen BYTES] [--mean-size BYTES] [--flows N]\n"
-	      "                [--seed N] [--vlan PERCENT] [--ipv6 PERCENT] [--random-order] [--ns] [--dir "
-	      "DIR]\n"
+	      "                [--seed N] [--vlan PERCENT] [--ipv6 PERCENT] [--random-order] [--ns] [--dns]\n"
+	      "                [--dir DIR]\n"
 	      "Writes DIR/1.pcap, DIR/2.pcap ... whose packets, merged by time, are one stream.\n",
 	      out);
 }
@@ -303,11 +384,11 @@ static void usage(FILE *out)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	        {"packets", 1, NULL, 'p'},   {"files", 1, NULL, 'f'},        {"snaplen", 1, NULL, 's'},
-	        {"mean-size", 1, NULL, 'm'}, {"flows", 1, NULL, 'l'},        {"seed", 1, NULL, 'e'},
-	        {"vlan", 1, NULL, 'v'},      {"ipv6", 1, NULL, '6'},         {"dir", 1, NULL, 'd'},
-	        {"ns", 0, NULL, 'n'},        {"random-order", 0, NULL, 'r'}, {"help", 0, NULL, 'h'},
-	        {NULL, 0, NULL, 0}};
+	        {"packets", 1, NULL, 'p'},   {"files", 1, NULL, 'f'}, {"snaplen", 1, NULL, 's'},
+	        {"mean-size", 1, NULL, 'm'}, {"flows", 1, NULL, 'l'}, {"seed", 1, NULL, 'e'},
+	        {"vlan", 1, NULL, 'v'},      {"ipv6", 1, NULL, '6'},  {"dir", 1, NULL, 'd'},
+	        {"ns", 0, NULL, 'n'},        {"dns", 0, NULL, 'q'},   {"random-order", 0, NULL, 'r'},
+	        {"help", 0, NULL, 'h'},      {NULL, 0, NULL, 0}};
 	struct options o = {.packets = 1000000,
 	                    .files = 4,
 	                    .snaplen = 64,
@@ -351,6 +432,9 @@ int main(int argc, char **argv)
 		case 'n':
 			o.ns = true;
 			break;
+		case 'q':
+			o.dns = true;
+			break;
 		case 'r':
 			o.random_order = true;
 			break;
@@ -368,6 +452,9 @@ int main(int argc, char **argv)
 	}
 	random_state = o.seed << 32;
 	fill_pool();
+	asked = calloc(o.flows, 1);
+	if (!asked)
+		die("can not allocate", "flows");
 	generate(&o);
 	return 0;
 }

@@ -443,7 +443,7 @@ struct mt_table {
 	struct mt_table_entry *overflow;
 	int64_t *clock; /* stream time at each packet of the batch; NULL: the table is not timed */
 	struct mt_table_entry *entry[MT_BATCH_PACKETS]; /* of each packet, if its generation is noted[i]; */
-	double noted[MT_BATCH_PACKETS];                 /* MT_NOTED_ABSENT: there was none; else ask mt_table_packet */
+	double noted[MT_BATCH_PACKETS]; /* MT_NOTED_ABSENT: there was none; else ask mt_table_packet */
 	uint8_t back[MT_BATCH_PACKETS]; /* 1: a key without direction, and the entry's first packet went the
 	                                   other way */
 };

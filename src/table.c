@@ -228,8 +228,8 @@ static void make_keys(struct mt_table_body *t, const struct mt_batch *batch)
 	}
 }
 
-/* Note the first entry with the right hash, unseen; it is on its way when the function returns.  Where there is none,
- * that is as good to know, until one is made. */
+/* Note the first entry with the right hash, unseen; it is on its way when the function returns.  Where there is
+ * none, that is as good to know, until one is made. */
 static void find_candidates(struct mt_table_body *t)
 {
 	for (uint32_t i = 0; i < t->n; i++) {

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- Runs the rows of a group in turn, checks what they produced, and sums up.
 --
--- A row: name · command · packets · ours (it is moontap) · tool (the program it needs) · output (a file or folder to delete after
--- each run) · check (of the first run, see same.lua) · scale (the time is multiplied by it: the command works on a part
--- the packets only) · aside (what excuses its memory) · note.
+-- A row: name · command · packets · ours (it is moontap) · tool (the program it needs) · output (a file or folder to
+-- delete after each run) · check (of the first run, see same.lua) · scale (the time is multiplied by it: the command
+-- works on a part of the packets only) · aside (what excuses its memory) · note.
 -- After the race it also has: runs, seconds, least, most, cpu, peak, output_bytes, or failed (why).
 local shell = require("compare.shell")
 
