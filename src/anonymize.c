@@ -138,7 +138,7 @@ int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct m
 		a->counts.cut_bytes[why] += gone;
 		memset(w.out + kept, 0, gone);
 		if (a->policy.payload != MT_REST_ZERO)
-			mt_edit_resize(e, kept); /* shorter: always possible */
+			mt_edit_shorten(e, kept);
 	} else {
 		a->counts.cut[MT_CUT_NOTHING]++;
 	}

@@ -263,22 +263,24 @@ void mt_anonymize_ports(struct mt_walk *w, uint32_t at)
 
 /* --- looking ahead ---------------------------------------------------------------------------------- */
 
+/* MAC addresses are few and near. */
 void mt_anonymize_expect(const struct mt_anonymizer *a, const struct mt_packet *p, const struct mt_decoded *d)
 {
 	uint64_t high, low;
 	uint32_t ipv4;
-	for (uint32_t i = 0, at = d->src_offset; i < 2 && at + d->address_len <= p->caplen;
-	     i++, at += d->address_len) {
-		if (d->address_len == 4) {
-			memcpy(&ipv4, p->data + at, sizeof ipv4);
-			mt_cryptopan_expect_ipv4(a->pan, ipv4);
-		} else if (d->address_len == 16) {
-			memcpy(&high, p->data + at, sizeof high);
-			memcpy(&low, p->data + at + 8, sizeof low);
-			mt_cryptopan_expect_ipv6(a->pan, high, low);
-		}
+	if (d->src_offset == MT_NO_OFFSET || d->src_offset + 2u * d->address_len > p->caplen)
+		return;
+	const uint8_t *at = p->data + d->src_offset;
+	if (d->address_len == 4) {
+		memcpy(&ipv4, at, sizeof ipv4);
+		mt_cryptopan_expect_ipv4(a->pan, ipv4);
+		memcpy(&ipv4, at + 4, sizeof ipv4);
+		mt_cryptopan_expect_ipv4(a->pan, ipv4);
+		return;
 	}
-	if (d->l2_offset == 0 && p->caplen >= 2 * MAC_BYTES)
-		for (uint32_t at = 0; at < 2 * MAC_BYTES; at += MAC_BYTES)
-			__builtin_prefetch(mac_entry(a->pseudonyms, load_mac(p->data + at)));
+	for (const uint8_t *end = at + 32; at < end; at += 16) {
+		memcpy(&high, at, sizeof high);
+		memcpy(&low, at + 8, sizeof low);
+		mt_cryptopan_expect_ipv6(a->pan, high, low);
+	}
 }

@@ -16,7 +16,7 @@ enum {
 	BLOCK = 256 << 10,
 	KEPT_BLOCKS = 16, /* that a batch keeps for the next one */
 	KEPT_EDITS = 4,   /* batches' worth that the pool keeps */
-	HEADROOM = 64,    /* that an edited packet may grow without moving */
+	HEADROOM = 16,    /* that an edited packet may grow without moving: some tags */
 	RESTORED_FLAGS = MT_PACKET_EDITED | MT_PACKET_OPTIONS_SWAPPED
 };
 
@@ -421,7 +421,6 @@ bool mt_edit_in_tunnel(const struct mt_edit *e, const struct mt_decoded *decoded
 
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)
 {
-	struct mt_packet *p = e->packet;
 	if (caplen > MT_MAX_CAPLEN)
 		return MT_EDIT_CAPLEN;
 	if (caplen > e->room) {
@@ -431,9 +430,7 @@ enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen)
 	}
 	if (e->edits && caplen > e->before.caplen)
 		e->edits->features |= MT_EDITED_LONGER; /* perhaps than a snap length */
-	p->caplen = caplen;
-	/* Captured bytes and those cut off are as many as were read, in unsigned arithmetic. */
-	p->cut = e->before.caplen + e->before.cut - caplen;
+	mt_edit_shorten(e, caplen);
 	return MT_EDIT_DONE;
 }
 

@@ -58,6 +58,14 @@ static inline void mt_put16(uint8_t *p, uint32_t v)
 
 /* Make the packet caplen bytes long; new ones are not set, its headers are not touched. */
 enum mt_edit_result mt_edit_resize(struct mt_edit *e, uint32_t caplen);
+/* Make it shorter, or as long as it is. */
+static inline void mt_edit_shorten(struct mt_edit *e, uint32_t caplen)
+{
+	struct mt_packet *p = e->packet;
+	p->caplen = caplen;
+	/* Captured bytes and those cut off are as many as were read, in unsigned arithmetic. */
+	p->cut = e->before.caplen + e->before.cut - caplen;
+}
 /* The bytes have changed: decode again what describes them.  decoded: of the handle that was used. */
 void mt_edit_decode(struct mt_edit *e, struct mt_decoded *decoded);
 /* Does this describe a packet in a tunnel? */
