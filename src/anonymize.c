@@ -104,8 +104,8 @@ static void describe(const struct mt_walk *w, struct mt_edit *e)
 static void look_ahead(const struct mt_anonymizer *a, const struct mt_batch *batch, size_t i)
 {
 	enum { PACKETS = 3 };
-	const struct mt_packet *later = &batch->packets[i + 3 * PACKETS];
 	if (i + 4 * PACKETS < batch->n) {
+		const struct mt_packet *later = &batch->packets[i + 3 * PACKETS];
 		__builtin_prefetch(later + PACKETS);
 		__builtin_prefetch(&batch->decode[i + 3 * PACKETS]);
 		__builtin_prefetch(later->data);
