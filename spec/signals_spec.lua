@@ -67,6 +67,15 @@ describe("live capture:", function()
     end
   end)
 
+  it("SIGINT is heard although a script runs commands all the time", function()
+    t.generate("in", "--packets 1000000 --files 1 --snaplen 64")
+    t.write("s.lua", [[local n = 0
+      return { on_packet = function() n = n + 1 if n % 50 == 0 then assert(os.execute("true") == 0) end end }]])
+    for _ = 1, 12 do
+      t.run("moontap -q -l ./s.lua in/1.pcap & pid=$!; sleep 0.3; kill -INT $pid; wait $pid", 0, { timeout = 10 })
+    end
+  end)
+
   -- 60 runs, four at a time, while packets come in.  SIGTERM also while the program starts (it may not be listening
   -- yet: then nothing is there), SIGINT, which shells let background commands ignore until they ask for it, later.
   it("SIGINT and SIGTERM at any moment: whole files, the right status, nothing left", function()

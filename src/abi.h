@@ -1105,6 +1105,13 @@ MT_EXPORT struct mt_metric *mt_metric_new(uint32_t kind, const char *name, const
                                           const char *labels);
 MT_EXPORT uint32_t mt_metric_count(void);
 
+/* --- commands of scripts (child.c) ---------------------------------------------------------- */
+
+/* os.execute: run a shell command, wait for its end, return its status as waitpid gives it.  As system(3), but
+ * SIGINT and SIGQUIT are not ignored meanwhile: that also drops one that has come and was not taken yet, and
+ * with a script that runs commands all the time a run could not be told to end. */
+MT_EXPORT int32_t mt_execute(const char *command);
+
 /* Layout table that abi.lua checks: name of a struct or "struct.field", size or offset. */
 struct mt_abi_entry {
 	const char *name;

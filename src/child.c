@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi.h"
 #include "beat.h"
 #include "log.h"
 #include "units.h"
@@ -103,6 +104,19 @@ int mt_child_spawn(const char *command, int in, int out, const char *file, pid_t
 	free(env);
 	return rc ? mt_err_set(err, "can not start /bin/sh for the command \"%s\": %s", command, strerror(rc))
 	          : 0;
+}
+
+int32_t mt_execute(const char *command)
+{
+	char *argv[] = {"sh", "-c", (char *)(uintptr_t)command, NULL};
+	enum { NOT_STARTED = 127 << 8 };
+	pid_t pid;
+	int status = NOT_STARTED;
+	if (posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ))
+		return NOT_STARTED;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
 }
 
 /* 1: it ended (or was collected by someone else: status 0), 0: it runs. */

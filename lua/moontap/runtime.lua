@@ -636,6 +636,14 @@ local function install_globals()
     st.stop = STOP_RUN -- even if the script catches the error
     error(EXIT, 0)
   end
+  os.execute = function(command) -- luacheck: ignore 122
+    if command == nil then
+      return 1 -- there is a shell
+    elseif type(command) ~= "string" and type(command) ~= "number" then
+      error(("bad argument #1 to 'execute' (string expected, got %s)"):format(type(command)), 2)
+    end
+    return C.mt_execute(tostring(command))
+  end
   if settings.print_to_stderr then
     print = function(...) -- luacheck: ignore 121
       local parts = {}
