@@ -37,6 +37,13 @@ return function(q)
   BODY
 end, function(f) following = f end]]
 
+-- The same for all further ones.
+local IN_C = [[
+local filter, C = ...
+return function(q)
+  return C.mt_filter_match(filter, q) == 1
+end]]
+
 -- What a script calls with p.
 local CALL = [[
 local state, istype, handle_t, gone, other = ...
@@ -81,14 +88,11 @@ local function begin_chain(object, attach)
   local function learn(q)
     return (add(q.linktype)(q))
   end
-  local function in_c(q)
-    return C.mt_filter_match(object, q) == 1
-  end
   function add(linktype)
     local words = { NAMES = bpf.NAMES, LINKTYPE = tostring(linktype), BODY = body_for(object, linktype) }
     local program, follow = load_text(PROGRAM:gsub("%u%u+", words), object, C, unpack(bpf.VALUES))
     n = n + 1
-    follow(n < MOST_TYPES and learn or in_c)
+    follow(n < MOST_TYPES and learn or load_text(IN_C, object, C))
     attach(program)
     attach = follow
     return program
