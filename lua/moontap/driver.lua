@@ -21,7 +21,7 @@ local M = {}
 -- Pieces of the loop.  K is the script's place in the chain.
 
 local HEAD = [[
-local st, flow, C, handle, band, bor, tobit, route, intervals, scripts, due, segment = ...
+local st, flow, C, slots, SLOTS, band, bor, tobit, route, intervals, scripts, due, segment = ...
 ]]
 
 local LOOP = [[
@@ -60,7 +60,8 @@ local HOOKS = [[
         local generation = st.generation + 1
         st.generation = generation
         st.phase = 1
-        local p = handle(q, decoded + i, generation)
+        local p = slots + band(generation, SLOTS - 1)
+        p._packet, p._decoded, p._generation = q, decoded + i, generation
 ]]
 
 local KEEP = [[
@@ -103,7 +104,8 @@ local ROTATE_HEAD = [[
         end
         local generation = st.generation + 1
         st.generation = generation
-        local p = handle(q, decoded + i, generation)
+        local p = slots + band(generation, SLOTS - 1)
+        p._packet, p._decoded, p._generation = q, decoded + i, generation
 ]]
 
 local ROTATE = [[
@@ -298,8 +300,8 @@ function M.stages(S, scripts, intervals_for)
     local due, any, intervals = due_of(places)
     local text = M.loop_text(scripts, places, ask, any, #stages > 0)
     local function make(source)
-      return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.handle, bit.band, bit.bor,
-        bit.tobit, S.route, intervals, scripts, due, S.segment)
+      return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.slots, packet.SLOTS, bit.band,
+        bit.bor, bit.tobit, S.route, intervals, scripts, due, S.segment)
     end
     local stage = { places = places, due = due, intervals = intervals }
     if S.profile then
