@@ -82,6 +82,15 @@ describe("hook loop", function()
     compiles("-l ./s.lua in.pcap")
   end)
 
+  spec("is compiled anew after 100,000 packets, when most are as they will be", function()
+    t.write("log.lua", LOG)
+    for flushes, files in pairs { [0] = "in.pcap in.pcap", "in.pcap in.pcap in.pcap" } do
+      t.run("moontap -l ./log.lua -e p.sport==53 -o out.pcap --overwrite " .. files)
+      assert.equal(flushes, select(2, t.read("trace.txt"):gsub("TRACE flush", "")), files)
+      assert.equal(40000 + 20000 * flushes, t.count("out.pcap"))
+    end
+  end)
+
   spec("compiles with verdicts, an expression, an interval and BPF filters", function()
     t.write("s.lua", [[local n = 0 return { filter = "udp", keep = "ip", interval = 1,
       on_packet = function(p) n = n + 1 if p.dport == 53 then return false end return true end,

@@ -395,8 +395,11 @@ function M.batch()
   local begun, from = C.mt_hook_now(), st.from
   run_stages()
   local now = C.mt_hook_now()
-  local times = pace.note(st.index > from and st.index - from or 0, begun, now)
-  if times then
+  local n = st.index > from and st.index - from or 0
+  local times = pace.note(n, begun, now)
+  if pace.is_early(n) then
+    jit.flush()
+  elseif times then
     begin_over(times)
   end
 end
