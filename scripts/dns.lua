@@ -24,26 +24,27 @@ local function log(p, d)
     #answers > 0 and " " .. table.concat(answers, ", ") or ""))
 end
 
+-- Fields are read before what they are for is counted: LuaJIT then makes no objects of packet and message.
 local function on_query(p, d)
+  local kind, id, at = d.qtype_name or "none", d.id, p.t + 1 -- 0 is none
   queries = queries + 1
-  local kind = d.qtype_name or "none"
   types[kind] = (types[kind] or 0) + 1
   names:add(d:name_key "(none)")
-  clients:add(p.src)
-  local o = open:get(p.src, p.dst, p.sport, d.id)
-  o.at = p.t + 1 -- 0 is none
+  open:get(p.src, p.dst, p.sport, id).at = at
+  clients:add(p)
 end
 
 local function on_response(p, d)
+  local code, id, at = d.rcode_name, d.id, p.t + 1
   responses = responses + 1
-  local code = d.rcode_name
   rcodes[code] = (rcodes[code] or 0) + 1
   if d.rcode ~= 0 then failed:add(d:name_key("(none)", code)) end
-  local o = open:find(p.dst, p.src, p.dport, d.id)
+  local o = open:find(p.dst, p.src, p.dport, id)
   if o then
-    matched = matched + 1
-    latency:add((p.t + 1 - o.at) / 1e6)
+    local waited = at - o.at
     open:remove(o)
+    latency:add(waited / 1e6)
+    matched = matched + 1
   end
 end
 
@@ -86,7 +87,8 @@ return {
   },
   on_start = function(run)
     args = run.args
-    names, clients, failed = moontap.topk { k = args.n }, moontap.topk { k = args.n }, moontap.topk { k = args.n }
+    names, failed = moontap.topk { k = args.n }, moontap.topk { k = args.n }
+    clients = moontap.topk { key = "src", k = args.n }
     latency = moontap.quantiles()
     open = moontap.table {
       key = { { "client", "address" }, { "server", "address" }, { "port", "u16" }, { "id", "u16" } },

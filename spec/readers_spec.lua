@@ -4,6 +4,8 @@
 local t = require("support.moontap")
 local c = require("support.capture")
 
+local NOTES = os.getenv("PWD") .. "/spec/support/dns_notes.lua"
+
 -- --- against tshark ----------------------------------------------------------------------------
 
 -- What a script prints of each packet: lines of tab-separated values, the first is the packet's number.  Lists
@@ -724,6 +726,34 @@ describe("p:dns()", function()
       for _ = 1, 20 do collectgarbage() local junk = ("x"):rep(1e6) end
       print(d.name)]])
     assert.equal("www.example.com\n", out)
+  end)
+
+  it("is the same where C looks at whole batches as where it looks at one packet", function()
+    local files = ("f/dns.pcap.gz "):rep(100)
+    assert.equal("2665 messages, noted, 0 differ\n", t.run("moontap -l " .. NOTES .. " " .. files).out)
+    local corpus = t.corpus()
+    for _, file in ipairs(corpus and { "dns", "dnssec", "mdns", "edns" } or {}) do
+      for path in t.run(("find %s -iname '*%s*.pcap*' -o -iname '*%s*.cap'"):format(corpus, file, file)).out:gmatch "[^\n]+" do
+        local out = t.run(("moontap --count 6000 -l %s %s"):format(NOTES, (path .. " "):rep(60)), false).out
+        assert.is_truthy(out:find(", 0 differ\n", 1, true), path .. ": " .. out)
+      end
+    end
+  end)
+
+  it("makes no objects of message and packet as long as both are read before C is called", function()
+    local frames = {}
+    for i = 1, 20000 do frames[i] = to_53(ASK) end
+    local out = run(frames, [[
+      n = n + 1
+      if n == 10000 then collectgarbage() collectgarbage "stop" before = collectgarbage "count" end
+      local d = p:dns()
+      if d and not d.malformed and d.qtype_name == "A" and d.rcode == 0 then
+        names:add(d:name_key())
+        clients:add(p)
+        clients:add(p.src)
+      end]], [[, on_start = function() names, clients = moontap.topk(), moontap.topk { key = "src" } end,
+      on_stop = function() print((collectgarbage "count" - before) * 1024 / 10000) end]])
+    assert.is_true(tonumber(out) < 12, out .. " bytes a packet")
   end)
 
   it("ends with the hook, and so do records and loops", function()

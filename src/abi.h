@@ -127,15 +127,27 @@ struct mt_decoded {
 	uint8_t inner;           /* enum mt_inner_state */
 };
 
+/* A DNS message of a batch, found before a script asks for it (dns_batch.c). */
+struct mt_dns_note {
+	uint32_t offset; /* of the message in mt_packet.data; the others as in struct mt_dns */
+	uint32_t len;
+	uint32_t missing;
+	uint32_t question;
+	uint32_t opt;       /* MT_DNS_UNKNOWN: nobody has looked */
+	uint32_t malformed; /* 1, 0 or MT_DNS_UNKNOWN */
+};
+
 struct mt_edits;
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
 struct mt_batch {
-	uint64_t seq;      /* number of this batch, from 1 */
-	uint32_t n;        /* packets in it */
-	int32_t decoded;   /* 1 when decode[0..n-1] is filled in */
-	uint32_t bytes;    /* sum of caplen */
-	uint32_t last;     /* 1: the stream ends after this batch */
-	uint32_t screened; /* 1: -F and -s have been applied (screen.h) */
+	uint64_t seq;        /* number of this batch, from 1 */
+	uint32_t n;          /* packets in it */
+	int32_t decoded;     /* 1 when decode[0..n-1] is filled in */
+	uint32_t bytes;      /* sum of caplen */
+	uint32_t last;       /* 1: the stream ends after this batch */
+	uint32_t screened;   /* 1: -F and -s have been applied (screen.h) */
+	uint32_t dns_depth;  /* enum mt_dns_depth: what dns_place and dns hold */
+	uint32_t dns_wanted; /* the same, for the batches to come: set while hooks run */
 	uint32_t reserved;
 	struct mt_edits *edits; /* what scripts have changed in it (edit.h), or NULL */
 	struct mt_packet packets[MT_BATCH_PACKETS];
@@ -145,6 +157,9 @@ struct mt_batch {
 	uint32_t tunnel_id[MT_BATCH_PACKETS];
 	/* Of packets whose verdict is a split output (split.h): number of the key; 0: the others. */
 	uint32_t part[MT_BATCH_PACKETS];
+	/* Where dns_depth is not 0: place of each packet's message in dns, 0 if it has none, or MT_DNS_ASK. */
+	uint16_t dns_place[MT_BATCH_PACKETS];
+	struct mt_dns_note dns[MT_BATCH_PACKETS + 1];
 };
 
 /* What a script may know of a segment (rotate, on_segment_open). */
@@ -257,6 +272,10 @@ struct mt_hook_state {
 	uint32_t lost;       /* in: place of a script that came back too late, which is an error of it; or 0 */
 	uint32_t in_hand;    /* MT_PHASE_BATCH: packet that the hook has looked at last */
 	int64_t hook_ns;     /* stream time of the hook that runs, if it is not about a packet; see phase */
+
+	uint64_t dns_seq;   /* of the batch that mt_dns_prepare was last called for */
+	uint32_t dns_asked; /* how often messages on the usual ports were asked for since */
+	uint32_t dns_walks; /* 1: and for more of one than its first question */
 };
 
 /* The stream of the prompt; see stepper.h. */
@@ -437,7 +456,7 @@ struct mt_table {
 	double reporting;             /* hook (mt_hook_state.generation) that is reporting ended entries */
 	double refused;               /* lookups that got the overflow entry */
 	double newest;                /* generation of the newest entry */
-	double newest_noted;          /* that at the last mt_table_prepare */
+	double newest_noted;          /* that at the last mt_table_prepare; -1 if it noted nothing */
 	double idle, active, evicted; /* entries that ended, by reason */
 	uint8_t *entries;             /* places; they never move while the table lives */
 	struct mt_table_entry *overflow;
@@ -768,10 +787,14 @@ MT_EXPORT uint32_t mt_fragment_place(const struct mt_packet *packet, const struc
 MT_EXPORT uint32_t mt_fragment_id(const struct mt_packet *packet, const struct mt_decoded *decoded);
 /* The outermost MPLS label; 0 if there is none. */
 MT_EXPORT uint32_t mt_mpls_label(const struct mt_packet *packet, const struct mt_decoded *decoded);
+/* How far the messages of a batch are looked at in advance. */
+enum mt_dns_depth { MT_DNS_NOTHING, MT_DNS_QUESTIONS, MT_DNS_RECORDS };
 enum {
-	MT_DNS_USUAL_PORTS = 0, /* 53, and over UDP also 5353 and 5355 */
-	MT_DNS_ANY_PORT = -1,   /* whatever looks like DNS */
-	MT_DNS_NAME_TEXT = 1024 /* bytes that hold the text of any name */
+	MT_DNS_ASK = 0xffff,         /* no note of this packet is right: ask mt_dns_find */
+	MT_DNS_UNKNOWN = 0x7fffffff, /* in a note: nobody has looked */
+	MT_DNS_USUAL_PORTS = 0,      /* 53, and over UDP also 5353 and 5355 */
+	MT_DNS_ANY_PORT = -1,        /* whatever looks like DNS */
+	MT_DNS_NAME_TEXT = 1024      /* bytes that hold the text of any name */
 };
 
 /* A DNS message, as far as it was looked at (dns.c).  Offsets count from data; 0: it is not there. */
@@ -795,6 +818,9 @@ struct mt_dns {
  * is none, and *dns means nothing. */
 MT_EXPORT int32_t mt_dns_find(struct mt_dns *dns, const struct mt_packet *packet,
                               const struct mt_decoded *decoded, int32_t port);
+/* Note the messages on usual ports of a whole batch, if the batch before was asked for many, or its reader has
+ * done it already. Called once for a batch, before the first of them is asked for. */
+MT_EXPORT void mt_dns_prepare(struct mt_hook_state *state);
 /* Go over all records and fill in what comes behind `walked`. */
 MT_EXPORT void mt_dns_walk(struct mt_dns *dns);
 /* 1: the message, or a name or the data of a record in it, is not as the standards have it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * dns.h - what the parts of the DNS reader share: messages and names in dns.c, record data as text
- * in dns_text.c.  The functions that Lua calls are in abi.h.
+ * in dns_text.c, whole batches in dns_batch.c.  The functions that Lua calls are in abi.h.
  */
 #ifndef MT_DNS_H
 #define MT_DNS_H
@@ -38,5 +38,8 @@ uint32_t mt_dns_skip_name(const uint8_t *data, uint32_t len, uint32_t offset);
 /* Does the data of a record of this type have the form that its type asks for?  fixed: see mt_dns_record.
  * True also for types that are not known here. */
 int mt_dns_rdata_valid(const uint8_t *data, uint32_t fixed);
+
+/* Note the messages on usual ports of a batch, which is decoded if it is not yet: enum mt_dns_depth. */
+void mt_dns_batch(struct mt_batch *batch, uint32_t depth);
 
 #endif

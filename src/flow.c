@@ -55,6 +55,7 @@ struct mt_flow {
 	bool failed;           /* an output takes nothing more */
 	struct mt_err failure; /* of an output below mt_flow_advance */
 	atomic_bool wants_decode;
+	_Atomic uint32_t wants_dns;
 	struct mt_stage_clock *clock; /* --profile, or NULL; for whoever has the turn */
 
 	mt_source_drops_fn *drops;
@@ -507,6 +508,7 @@ static int pass_around(struct mt_flow *f, uint32_t from, uint32_t to)
 	b->last = out->last;
 	b->screened = out->screened;
 	b->decoded = 0;
+	b->dns_depth = b->dns_wanted = 0;
 	b->edits = NULL; /* they are the hook's; what was read is in f->pristine */
 	IGNORE_READS_BEGIN();
 	memcpy(b->packets, out->packets, finished * sizeof *b->packets);
@@ -761,6 +763,8 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 	}
 	if (f->batch->decoded && !atomic_load(&f->wants_decode))
 		atomic_store(&f->wants_decode, true);
+	if (f->batch->dns_wanted != atomic_load(&f->wants_dns))
+		atomic_store(&f->wants_dns, f->batch->dns_wanted);
 	f->before += batch->n;
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
 }
@@ -910,6 +914,11 @@ int mt_flow_status(const struct mt_flow *f)
 bool mt_flow_wants_decode(const struct mt_flow *f)
 {
 	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_decode, memory_order_relaxed);
+}
+
+uint32_t mt_flow_wants_dns(const struct mt_flow *f)
+{
+	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_dns, memory_order_relaxed);
 }
 
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict)

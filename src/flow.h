@@ -73,6 +73,8 @@ bool mt_flow_abandon(struct mt_flow *f);
 int mt_flow_status(const struct mt_flow *f);
 /* Does any hook or --print read decoded fields?  Asked by the reading thread. */
 bool mt_flow_wants_decode(const struct mt_flow *f);
+/* Do hooks ask for DNS messages, and how far (enum mt_dns_depth)?  Asked by the reading thread. */
+uint32_t mt_flow_wants_dns(const struct mt_flow *f);
 /* What was counted.  Hook thread, or once it has ended; mt_counts_progress at any time. */
 struct mt_counts_table *mt_flow_counts(const struct mt_flow *f);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);

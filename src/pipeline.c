@@ -6,6 +6,7 @@
 
 #include "beat.h"
 #include "control.h"
+#include "dns.h"
 #include "edit.h"
 #include "log.h"
 #include "metrics.h"
@@ -49,7 +50,7 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 	}
 }
 
-/* Filters and decoding can be done by either thread: by this one while it is ahead of the other. */
+/* Filters, decoding and looking for DNS can be done by either thread: by this one while it is ahead. */
 static void help(struct mt_run *run, struct mt_batch *b)
 {
 	if (mt_queue_waiting(run->queue) < HELP_AT)
@@ -60,6 +61,9 @@ static void help(struct mt_run *run, struct mt_batch *b)
 		return;
 	mt_stage_enter(run->clock, MT_STAGE_DECODE);
 	mt_batch_decode(b);
+	uint32_t depth = mt_flow_wants_dns(run->flow);
+	if (depth)
+		mt_dns_batch(b, depth);
 	mt_stage_enter(run->clock, MT_STAGE_MERGE);
 }
 

@@ -33,13 +33,14 @@ local view = require "moontap.view"
 local M = {}
 
 -- The functions that run per packet.  A trace that meets them for the first time must find them looked up.
-for _, name in ipairs { "mt_batch_decode", "mt_dns_find", "mt_dns_walk", "mt_dns_malformed", "mt_dns_record",
-  "mt_dns_name", "mt_dns_name_match", "mt_dns_option", "mt_dns_client_subnet",
-  "mt_dns_rdata_text" } do
+for _, name in ipairs { "mt_batch_decode", "mt_dns_prepare", "mt_dns_find", "mt_dns_walk", "mt_dns_malformed",
+  "mt_dns_record", "mt_dns_name", "mt_dns_name_match", "mt_dns_option", "mt_dns_client_subnet", "mt_dns_rdata_text" } do
   assert(C[name])
 end
 
 local band, rshift = bit.band, bit.rshift
+local UNKNOWN, ASK = C.MT_DNS_UNKNOWN, C.MT_DNS_ASK
+local BATCH, EDITED = C.MT_BATCH_PACKETS, C.MT_PACKET_EDITED
 local ffi_string = ffi.string
 local state = packet.state() -- struct mt_hook_state *
 local raise = view.raise
@@ -53,8 +54,8 @@ local option_len = ffi.new "uint32_t[1]"
 local subnet = ffi.new "struct mt_address"
 
 local message_t = ffi.typeof [[
-  struct { const uint8_t *_data; uint32_t _len; uint32_t _missing; uint32_t _question; double _stamp;
-    double _generation; }
+  struct { const uint8_t *_data; uint32_t _len; uint32_t _missing; uint32_t _question; uint32_t _opt;
+    uint32_t _malformed; double _stamp; double _generation; }
 ]]
 local question_t = ffi.typeof [[
   struct { const uint8_t *_data; uint32_t _len; uint32_t _name; uint32_t _fixed; double _generation; }
@@ -106,6 +107,7 @@ end
 
 -- The memo about the message of a view, with all records gone over.
 local function walked(v)
+  state.dns_walks = 1 -- from now on they are walked in advance
   if memo.stamp ~= v._stamp then
     memo.data, memo.len, memo.missing, memo.question = v._data, v._len, v._missing, v._question
     memo.walked = 0
@@ -121,14 +123,23 @@ local function malformed(v)
   return C.mt_dns_malformed(walked(v)) ~= 0
 end
 
+-- Where the OPT record is; 0: there is none.
+local function opt_of(v)
+  local o = v._opt
+  if o == UNKNOWN then
+    return (walked(v).opt)
+  end
+  return o
+end
+
 local function client_subnet(v)
   return C.mt_dns_client_subnet(walked(v), subnet)
 end
 
 local USES = {
   C = C, band = band, rshift = rshift, ffi_string = ffi_string, name_text = name_text, new_name = new_name,
-  walked = walked, malformed = malformed, client_subnet = client_subnet, subnet = subnet,
-  address_t = ffi.typeof "struct mt_address",
+  walked = walked, opt_of = opt_of, malformed = malformed, UNKNOWN = UNKNOWN, client_subnet = client_subnet,
+  subnet = subnet, address_t = ffi.typeof "struct mt_address",
   TYPES = TYPES, CLASSES = CLASSES, RCODES = RCODES, OPCODES = OPCODES,
 }
 
@@ -145,7 +156,7 @@ local RCODE = [[
   local d = v._data
   local r = band(d[3], 15)
   if d[10] + d[11] ~= 0 then -- with EDNS there is more of it
-    local opt = walked(v).opt
+    local opt = opt_of(v)
     if opt ~= 0 then r = r + d[opt + 4] * 16 end
   end
 ]]
@@ -155,7 +166,7 @@ local function opt_body(absent, value)
   return ([[
   local d = v._data
   if d[10] + d[11] == 0 then return %s end
-  local o = walked(v).opt
+  local o = opt_of(v)
   if o == 0 then return %s end
   return %s]]):format(absent, absent, value)
 end
@@ -263,7 +274,7 @@ local fields = {
     body = "return v._missing == 0" },
   { name = "malformed", type = "boolean", absent = "never absent",
     text = "the message contradicts itself or the standard",
-    body = "return (malformed(v))" },
+    body = "local m = v._malformed if m == UNKNOWN then return (malformed(v)) end return m == 1" },
 }
 
 local aliases = {
@@ -651,6 +662,26 @@ check_record = view.define(record_t, {
 
 -- --- p:dns() ----------------------------------------------------------------------------------
 
+-- The place among the batch's notes of the message of packet k; 0: it has none; ASK: nobody has looked.
+local function noted(q, k)
+  local batch = state.batch
+  if state.dns_seq ~= batch.seq then
+    C.mt_dns_prepare(state)
+  end
+  state.dns_asked = state.dns_asked + 1
+  if batch.dns_depth == 0 or q.cut ~= 0 or q.flags >= EDITED then
+    return ASK
+  end
+  return batch.dns_place[k]
+end
+
+-- What C has noted when it looked at the whole batch.
+local function from_note(q, place)
+  local note = state.batch.dns[place]
+  return (message_t(q.data + note.offset, note.len, note.missing, note.question, note.opt, note.malformed,
+    -state.generation, state.generation))
+end
+
 local ANY, USUAL = C.MT_DNS_ANY_PORT, C.MT_DNS_USUAL_PORTS
 
 local function port_of(where)
@@ -679,11 +710,20 @@ function M.of(h, where)
   local port = USUAL
   if where ~= nil then
     port = port_of(where)
+  else
+    local k = h._decoded - state.batch.decode -- inner packets and copies are elsewhere
+    local place = k >= 0 and k < BATCH and noted(h._packet, k) or ASK
+    if place == 0 then
+      return nil
+    elseif place ~= ASK then
+      return (from_note(h._packet, place))
+    end
   end
   if C.mt_dns_find(memo, h._packet, h._decoded, port) == 0 then
     return nil
   end
-  return (message_t(memo.data, memo.len, memo.missing, memo.question, memo.stamp, state.generation))
+  return (message_t(memo.data, memo.len, memo.missing, memo.question, UNKNOWN, UNKNOWN, memo.stamp,
+    state.generation))
 end
 
 --- Every field of a message, a question and a record: lists of { name, type, unit, absent, text }.
