@@ -90,6 +90,21 @@ describe("split", function()
     assert.equal(80, t.count("d/others.pcap"))
   end)
 
+  it("sends packets without a value to none, also when there are as many files as there may be", function()
+    local arp = ("\255"):rep(6) .. ("\2"):rep(6) .. "\8\6" .. ("\0"):rep(28)
+    local list = {}
+    for i, frame in ipairs { arp, c.udp { src = "10.0.0.1" }, arp, c.udp { src = "10.0.0.2" }, c.udp { src = "10.0.0.3" }, arp } do
+      list[i] = { c.T0 + i, 0, frame }
+    end
+    t.write("in.pcap", c.pcap(list))
+    for _, by in ipairs { "src", "flow", "dst/32", "src,proto" } do
+      split("max=2,dir=d,by=" .. (by == "flow" and "src" or by), "in.pcap")
+      local none = by == "src,proto" and "d/none_none.pcap" or "d/none.pcap"
+      assert.equal(3, t.count(none), by)
+      t.run("rm -r d")
+    end
+  end)
+
   it("writes over nothing, and makes names of any text", function()
     t.write("keys.lua", [[
       local keys = { "/", "..", "", "a\0b", ("x"):rep(5000), ("x"):rep(4999) .. "y", "a/b", "a_b", "manifest.jsonl", "others", "-rf", "\255\n", ".split.lock" }

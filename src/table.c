@@ -211,6 +211,12 @@ static inline void note(struct mt_table_body *t, uint32_t i, struct mt_table_ent
 	t->view.back[i] = goes_back(t, entry, key);
 }
 
+static inline void note_absent(struct mt_table_body *t, uint32_t i)
+{
+	t->view.noted[i] = MT_NOTED_ABSENT;
+	t->view.entry[i] = t->view.overflow;
+}
+
 /* Keys and hashes of the batch; the index is on its way when it returns. */
 static void make_keys(struct mt_table_body *t, const struct mt_batch *batch)
 {
@@ -243,7 +249,7 @@ static void find_candidates(struct mt_table_body *t)
 			place = next_place(&t->index.old, hash, &at);
 		}
 		if (place == MT_NO_PLACE) {
-			t->view.noted[i] = MT_NOTED_ABSENT;
+			note_absent(t, i);
 			continue;
 		}
 		struct mt_table_entry *entry = mt_entry_at(t, place);
@@ -265,7 +271,7 @@ static void check_candidates(struct mt_table_body *t)
 			entry = find(t, t->keys[i].words, t->hashes[i]);
 		note(t, i, entry, t->keys[i].words);
 		if (!entry)
-			t->view.noted[i] = MT_NOTED_ABSENT;
+			note_absent(t, i);
 	}
 }
 
@@ -285,6 +291,7 @@ void mt_table_prepare(struct mt_table *view, struct mt_hook_state *state)
 		mt_ages_batch(t, state);
 	for (uint32_t i = 0; i < t->n; i++)
 		view->noted[i] = NOT_KNOWN;
+	view->newest_noted = NOT_KNOWN;
 	if (!t->hashed)
 		return;
 	make_keys(t, batch);

@@ -9,7 +9,6 @@
 local address = require "moontap.address"
 local format = require "moontap.format"
 local list_of = require("moontap.list").new
-local packet = require "moontap.packet"
 local suggest = require "moontap.suggest"
 
 local M = {}
@@ -30,8 +29,6 @@ end
 local function ip(key)
   return key == "" and "-" or address.key_text(key)
 end
-
-local handle, state = packet.handle, packet.state()
 
 -- Fields that can be counted by, and how a value is shown.
 local SHOW = {
@@ -188,51 +185,56 @@ local function find_keys(t, names, depth, keys, place)
   end
 end
 
--- The packet again. At first most keys are new, so what is done for them is in the loop's trace: with a handle of its
--- own there, that of the loop is not read behind a C call, and so never allocated.
-local function again(q, d)
-  return handle(q, d, state.generation)
-end
+local ASK = -2 -- what nobody gives as a number
 
--- A reader of the number of what a table tells apart; make(p) gives it to what is new. 0: a packet without such a
--- key, -1: beyond the most.
-local function table_reader(kind, most, make)
-  local known, n = require("moontap.table").new { key = kind, value = { number = "double" }, limit = most + 1 }, 0
-  local function add(p)
-    local entry = known[p]
-    if not entry then
-      return 0
-    end
-    n = n + 1
-    local number = make(p)
-    entry.number = number
-    return number
-  end
-  return function(p)
-    local q, d = p._packet, p._decoded
+-- A reader of the number of what a table tells apart; make(p) gives it to what is new. beyond: what is none of the
+-- first `most`; none: a packet without such a key.
+local function table_reader(kind, most, make, beyond, none)
+  local tables = require "moontap.table"
+  local known, n = tables.new { key = kind, value = { number = "double" }, limit = most + 1 }, 0
+  local quick, rest = require("moontap.table_class").reader(tables.class_of(known), "number"), known:overflow()
+  rest.number = ASK
+
+  local function look_up(p)
     local entry = known:find(p)
     if entry then
       return entry.number
+    elseif not p.is_ip then
+      return none
     elseif n >= most then
-      return -1
+      return beyond
     end
-    return add(again(q, d))
+    n = n + 1
+    if n == most then
+      rest.number = beyond
+    end
+    local number = make(p)
+    known[p].number = number
+    return number
+  end
+
+  return function(p)
+    local number = quick(known, p)
+    if number and number ~= ASK then
+      return number
+    end
+    return (look_up(p))
   end
 end
 
 -- The same for prefixes; the addresses that were cut are remembered.
-local function prefix_table_reader(name, most, make)
+local function prefix_table_reader(name, most, make, beyond, none)
   local prefix_of, numbers, n, addresses = prefix_reader(name), {}, 0, 0
   local known = require("moontap.table").new { key = name:sub(1, 3), value = { number = "double" },
     limit = M.MAX_ENTRIES + 1 }
   local function number_of(p)
     local prefix = prefix_of(p)
     if prefix == "" then
-      return 0
+      return none
     end
     if not numbers[prefix] then
       if n >= most then
-        return -1
+        return beyond
       end
       n = n + 1
       numbers[prefix] = make(p)
@@ -241,7 +243,7 @@ local function prefix_table_reader(name, most, make)
   end
   local function add(p)
     local number = number_of(p)
-    if number ~= 0 then
+    if number ~= none then
       if addresses >= M.MAX_ENTRIES then
         known:clear()
         addresses = 0
@@ -252,12 +254,11 @@ local function prefix_table_reader(name, most, make)
     return number
   end
   return function(p)
-    local q, d = p._packet, p._decoded
     local entry = known:find(p)
     if entry then
       return entry.number
     end
-    return add(again(q, d))
+    return (add(p))
   end
 end
 
@@ -290,7 +291,7 @@ local function far_reader(name, most)
     return new_reader(kind, most, function()
       n = n + 1
       return n
-    end)
+    end, -1, 0)
   end
   local read = reader(name)
   return function(p)
@@ -301,20 +302,14 @@ end
 
 -- Numbers for the values of one field that has a table.
 local function numbers_of_one(new_reader, name, most, add)
-  local none
-  local read = new_reader(name, most, function(p)
-    local number = add(p)
-    return number > 0 and number or -1
-  end)
+  local read, none = new_reader(name, most, add, 0, -1), nil
   return function(p)
     local number = read(p)
-    if number > 0 then
-      return number
-    elseif number < 0 then
-      return 0
+    if number < 0 then
+      none = none or add(p)
+      return none
     end
-    none = none or add(p)
-    return none
+    return number
   end
 end
 
@@ -377,14 +372,13 @@ function M.numbers(names, most, new)
     end
   end
   return function(p)
-    local q, d = p._packet, p._decoded
     local v1, v2 = read1(p), read2(p)
     local v3, v4 = read3 and read3(p), read4 and read4(p)
     local t = root[v1]
     t = t and t[v2]
     if t and read3 then t = t[v3] end
     if t and read4 then t = t[v4] end
-    return t or n < most and add_far(again(q, d), v1, v2, v3, v4) or 0
+    return t or n < most and add_far(p, v1, v2, v3, v4) or 0
   end
 end
 
