@@ -18,7 +18,7 @@
 enum {
 	LINK_ETHERNET = 1,
 	FILE_BUDGET = 24 << 20, /* bytes of chunks when no source is live */
-	BATCHES = 8,
+	BATCHES = 16,
 	SCRATCH_BYTES = 768 << 10, /* chunks of a pipe or followed file, from which its capture thread copies */
 	LAG_MS = 1000,             /* how often live sources are looked at for being late */
 	DRAIN_MS = 1000            /* after a stop, pipes are waited for that long */
