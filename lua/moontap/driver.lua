@@ -21,7 +21,7 @@ local M = {}
 -- Pieces of the loop.  K is the script's place in the chain.
 
 local HEAD = [[
-local st, flow, C, slots, SLOTS, band, bor, tobit, route, intervals, scripts, due, segment = ...
+local st, flow, C, slots, band, bor, tobit, route, intervals, scripts, due, segment = ...
 ]]
 
 local LOOP = [[
@@ -60,8 +60,9 @@ local HOOKS = [[
         local generation = st.generation + 1
         st.generation = generation
         st.phase = 1
-        local p = slots + band(generation, SLOTS - 1)
-        p._packet, p._decoded, p._generation = q, decoded + i, generation
+        local p = slots + band(generation, MASK)
+        p._packet, p._decoded = q, decoded + i
+        p._generation = generation
 ]]
 
 local KEEP = [[
@@ -104,8 +105,9 @@ local ROTATE_HEAD = [[
         end
         local generation = st.generation + 1
         st.generation = generation
-        local p = slots + band(generation, SLOTS - 1)
-        p._packet, p._decoded, p._generation = q, decoded + i, generation
+        local p = slots + band(generation, MASK)
+        p._packet, p._decoded = q, decoded + i
+        p._generation = generation
 ]]
 
 local ROTATE = [[
@@ -203,7 +205,7 @@ function M.loop_text(scripts, places, rotates, has_interval, later)
     add "      end\n"
   end
   add(TAIL)
-  return table.concat(parts)
+  return (table.concat(parts):gsub("MASK", packet.SLOTS - 1)) -- a number: there are 60 upvalues at most
 end
 
 -- A stage that calls on_batch with the packets its script is to see, cut where its interval ends.
@@ -300,8 +302,8 @@ function M.stages(S, scripts, intervals_for)
     local due, any, intervals = due_of(places)
     local text = M.loop_text(scripts, places, ask, any, #stages > 0)
     local function make(source)
-      return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.slots, packet.SLOTS, bit.band,
-        bit.bor, bit.tobit, S.route, intervals, scripts, due, S.segment)
+      return assert(loadstring(source, "=moontap.loop"))(S.state, S.flow, C, packet.slots, bit.band, bit.bor,
+        bit.tobit, S.route, intervals, scripts, due, S.segment)
     end
     local stage = { places = places, due = due, intervals = intervals }
     if S.profile then

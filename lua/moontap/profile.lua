@@ -110,17 +110,18 @@ local function around(text, statement)
   return (text:gsub("(local q = packets %+ i)\n", "%1\n    local called\n"))
 end
 
-local function behind(text, call, statement)
-  return (text:gsub("([^\n]*" .. call .. "%b()[^\n]*)\n", "%1 " .. statement .. "\n"))
+-- Put a statement behind the line that makes the packet's handle.
+local function at_packet(text, statement)
+  return (text:gsub("([^\n]*p%._generation = [^\n]*)\n", "%1 " .. statement .. "\n"))
 end
 
 local function counted_text(text)
-  return behind(around(text, COUNT), "%f[%w]handle", COUNT:format(LOOP, LOOP))
+  return at_packet(around(text, COUNT), COUNT:format(LOOP, LOOP))
 end
 
 local function timed_text(text)
   text = around(text, TICK)
-  text = behind(text, "%f[%w]handle", TICK:format(LOOP) .. " " .. TICK:format(CLOCK))
+  text = at_packet(text, TICK:format(LOOP) .. " " .. TICK:format(CLOCK))
   -- Writing before a rotate hook: the call stands in a condition.
   return (text:gsub("if (C%.mt_flow_advance%b()) ~= 0 then",
     "called = %1 " .. TICK:format(ELSEWHERE) .. " if called ~= 0 then"))
