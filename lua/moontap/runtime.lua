@@ -397,7 +397,7 @@ function M.batch()
   local now = C.mt_hook_now()
   local n = st.index > from and st.index - from or 0
   local times = pace.note(n, begun, now)
-  if pace.is_early(n) then
+  if pace.is_early(n, begun, now) then
     jit.flush()
   elseif times then
     begin_over(times)
