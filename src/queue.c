@@ -54,11 +54,12 @@ void mt_queue_free(struct mt_queue *q)
 	free(q);
 }
 
+/* The lock is let go first: whoever is woken wants it. */
 static void wake(struct mt_queue *q)
 {
-	pthread_mutex_lock(&q->lock);
-	pthread_cond_broadcast(&q->wake);
+	pthread_mutex_lock(&q->lock); /* who is about to sleep does so now */
 	pthread_mutex_unlock(&q->lock);
+	pthread_cond_broadcast(&q->wake);
 }
 
 static bool have_slot(struct mt_queue *q, uint64_t seq)
@@ -78,8 +79,16 @@ static bool have_batch(struct mt_queue *q, uint64_t seq)
 	return atomic_load(&q->pushed) > atomic_load(&q->released);
 }
 
+/* The other side may sleep. It is woken once: until it has slept its fill this does not take the lock, which may be
+ * held by a thread that waits for a processor. */
+static void wake_if(struct mt_queue *q, atomic_bool *sleeps)
+{
+	if (atomic_load(sleeps) && atomic_exchange(sleeps, false))
+		wake(q);
+}
+
 /* Sleep until ready(q, seq), the consumer has left, or timeout_ms have gone by.  `sleeps` tells
- * the other side; it is set before the last look, so that no wake-up is missed. */
+ * the other side; it is set before each look, so that no wake-up is missed. */
 static bool sleep_until(struct mt_queue *q, atomic_bool *sleeps, bool (*ready)(struct mt_queue *, uint64_t),
                         uint64_t seq, int timeout_ms)
 {
@@ -91,15 +100,18 @@ static bool sleep_until(struct mt_queue *q, atomic_bool *sleeps, bool (*ready)(s
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	bool ok;
+	bool ok, late = false;
 	pthread_mutex_lock(&q->lock);
-	atomic_store(sleeps, true);
 	pthread_cond_broadcast(&q->wake);
-	while (!(ok = ready(q, seq)) && !atomic_load(&q->left)) {
+	for (;;) {
+		atomic_store(sleeps, true);
+		ok = ready(q, seq);
+		if (ok || late || atomic_load(&q->left))
+			break;
 		if (timeout_ms < 0)
 			pthread_cond_wait(&q->wake, &q->lock);
-		else if (pthread_cond_timedwait(&q->wake, &q->lock, &until))
-			break;
+		else
+			late = pthread_cond_timedwait(&q->wake, &q->lock, &until);
 	}
 	atomic_store(sleeps, false);
 	pthread_mutex_unlock(&q->lock);
@@ -129,8 +141,8 @@ struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms)
 void mt_queue_push(struct mt_queue *q)
 {
 	uint64_t waiting = atomic_fetch_add(&q->pushed, 1) + 1 - atomic_load(&q->released);
-	if (waiting >= WAKE_AT && atomic_load(&q->consumer_sleeps))
-		wake(q);
+	if (waiting >= WAKE_AT)
+		wake_if(q, &q->consumer_sleeps);
 }
 
 unsigned mt_queue_waiting(struct mt_queue *q)
@@ -145,8 +157,8 @@ unsigned mt_queue_capacity(const struct mt_queue *q)
 
 void mt_queue_nudge(struct mt_queue *q)
 {
-	if (atomic_load(&q->consumer_sleeps) && have_batch(q, 0))
-		wake(q);
+	if (have_batch(q, 0))
+		wake_if(q, &q->consumer_sleeps);
 }
 
 void mt_queue_wait_released(struct mt_queue *q, uint64_t seq)
@@ -176,7 +188,7 @@ void mt_queue_release(struct mt_queue *q)
 	/* The producer sleeps: let it gather some room before it is woken, but not starve us. */
 	uint64_t waiting = atomic_load(&q->pushed) - released;
 	if (waiting <= q->capacity / 2)
-		wake(q);
+		wake_if(q, &q->producer_sleeps);
 }
 
 void mt_queue_leave(struct mt_queue *q)
