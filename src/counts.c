@@ -68,7 +68,7 @@ void mt_counts_free(struct mt_counts_table *t)
 	free(t);
 }
 
-static struct mt_counts *new_page(struct mt_counts_table *t, uint32_t page)
+static __attribute__((noinline)) struct mt_counts *new_page(struct mt_counts_table *t, uint32_t page)
 {
 	struct mt_counts *p = calloc(PAGE, sizeof *p);
 	if (!p) {
@@ -80,7 +80,7 @@ static struct mt_counts *new_page(struct mt_counts_table *t, uint32_t page)
 	return t->pages[page] = p;
 }
 
-static struct mt_counts *entry(struct mt_counts_table *t, uint32_t iface)
+static inline struct mt_counts *entry(struct mt_counts_table *t, uint32_t iface)
 {
 	struct mt_counts *page = t->pages[iface / PAGE % MAX_PAGES];
 	if (__builtin_expect(!page, 0))
@@ -101,20 +101,6 @@ static void count_odd(struct mt_counts *c, const struct mt_packet *p)
 static void add_seen(_Atomic uint64_t *sum, uint64_t n)
 {
 	atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-/* What one interface adds to its counters: packets of an interface come in long runs, and sums in registers
- * are faster than sums in memory. */
-static void add_run(struct mt_counts *c, const struct mt_counts *run)
-{
-	c->packets += run->packets;
-	c->bytes += run->bytes;
-	c->wire_bytes += run->wire_bytes;
-	c->kept += run->kept;
-	if (run->first_ns < c->first_ns)
-		c->first_ns = run->first_ns;
-	if (run->last_ns > c->last_ns)
-		c->last_ns = run->last_ns;
 }
 
 /* A packet that goes to no output. */
@@ -143,33 +129,32 @@ uint64_t mt_counts_add(struct mt_counts_table *t, const struct mt_packet *packet
 {
 	uint64_t kept = 0, dropped = 0, wire_bytes = 0;
 	int64_t latest_ns = *clock_ns;
-	const struct mt_packet *p = packets, *end = packets + n;
-	while (p < end) {
-		struct mt_counts *c = entry(t, p->iface), run = mt_counts_zero();
-		const uint32_t iface = p->iface;
-		const struct mt_packet *first = p;
-		for (; p < end && p->iface == iface; p++) {
-			run.bytes += p->caplen + p->cut;
-			run.wire_bytes += p->wirelen;
-			run.first_ns = p->ts_ns < run.first_ns ? p->ts_ns : run.first_ns;
-			run.last_ns = p->ts_ns > run.last_ns ? p->ts_ns : run.last_ns;
-			if (__builtin_expect(p->flags != 0, 0))
-				count_flags(t, c, p);
-			if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
-				struct recent *r = t->recent[p->verdict];
-				run.kept++;
-				if (r)
-					r->iface[r->n++ % RECENT] = iface;
-			} else {
-				count_other(c, p, &dropped);
-			}
-			bool moves = p->verdict != MT_VERDICT_OUTSIDE && !(p->flags & MT_PACKET_CLOCK_JUMP);
-			latest_ns = moves && p->ts_ns > latest_ns ? p->ts_ns : latest_ns;
+	struct mt_counts *c = NULL;
+	uint32_t iface = 0;
+	for (const struct mt_packet *p = packets, *end = packets + n; p < end; p++) {
+		if (!c || p->iface != iface) {
+			iface = p->iface;
+			c = entry(t, iface);
 		}
-		run.packets = (uint64_t)(p - first);
-		kept += run.kept;
-		wire_bytes += run.wire_bytes;
-		add_run(c, &run);
+		c->packets++;
+		c->bytes += p->caplen + p->cut;
+		c->wire_bytes += p->wirelen;
+		c->first_ns = p->ts_ns < c->first_ns ? p->ts_ns : c->first_ns;
+		c->last_ns = p->ts_ns > c->last_ns ? p->ts_ns : c->last_ns;
+		wire_bytes += p->wirelen;
+		if (__builtin_expect(p->flags != 0, 0))
+			count_flags(t, c, p);
+		if (p->verdict <= MT_VERDICT_LAST_OUTPUT) {
+			struct recent *r = t->recent[p->verdict];
+			c->kept++;
+			kept++;
+			if (r)
+				r->iface[r->n++ % RECENT] = iface;
+		} else {
+			count_other(c, p, &dropped);
+		}
+		bool moves = p->verdict != MT_VERDICT_OUTSIDE && !(p->flags & MT_PACKET_CLOCK_JUMP);
+		latest_ns = moves && p->ts_ns > latest_ns ? p->ts_ns : latest_ns;
 	}
 	*clock_ns = latest_ns;
 	add_seen(&t->packets, n);
