@@ -85,6 +85,7 @@ static int64_t add_piece(struct mt_split *s, const char *key, size_t len)
 	struct mt_piece *p = new_piece(key, len);
 	if (!p)
 		return -1;
+	p->number = s->n;
 	s->pieces[s->n] = p;
 	return s->n++;
 }
@@ -432,23 +433,26 @@ static int write_ends(struct mt_split *s, struct mt_err *err)
 	int rc = 0;
 	for (uint32_t i = 0; i < s->n && !rc; i++)
 		rc = end_piece(s, s->pieces[i], err);
-	return rc ? -1 : mt_split_heap_flush(s->heap, err);
+	return rc ? -1 : mt_split_heap_end(s->heap, err);
 }
 
 int mt_split_close(struct mt_split *s, struct mt_err *err)
 {
 	struct mt_err other;
-	bool failed = s->failed;
 	int rc = 0;
 	pthread_mutex_lock(&s->lock);
-	if (failed)
-		mt_split_heap_flush(s->heap, &other); /* the thread has to be done */
+	if (s->failed)
+		mt_split_heap_end(s->heap, &other);
 	else
 		rc = write_ends(s, err);
-	s->failed = failed || rc;
+	s->failed = s->failed || rc;
 	/* After a failure what is in a file is whole, without what its end would have said. */
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct mt_piece *p = s->pieces[i];
+		if (mt_split_heap_wait(s->heap, p, s->failed ? &other : err) && !s->failed) {
+			rc = -1;
+			s->failed = true;
+		}
 		p->view = p->view_saved;
 		if (p->file.path && p->view.packets && finish_file(s, p, rc ? &other : err)) {
 			rc = -1;

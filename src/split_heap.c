@@ -52,6 +52,7 @@ struct mt_split_heap {
 	pthread_mutex_t lock; /* of all below, and of the names of files */
 	pthread_cond_t changed;
 	struct heap *given; /* to the thread; NULL: it has nothing to do */
+	const struct mt_piece *awaited;
 	bool leave;
 	bool broken; /* err is set */
 };
@@ -215,13 +216,25 @@ static int append(struct mt_split_heap *h, struct mt_piece *p, struct mt_err *er
 
 /* --- the thread ------------------------------------------------------------------------ */
 
+static void note_written(struct mt_split_heap *h, struct mt_piece *p)
+{
+	pthread_mutex_lock(&h->lock);
+	p->going = NULL;
+	if (h->awaited == p)
+		pthread_cond_signal(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
 /* Append what is in a heap; it is empty then. */
 static void write_heap(struct mt_split_heap *h, struct heap *heap)
 {
 	struct mt_err err;
 	int rc = 0;
-	for (uint32_t i = 0; i < heap->n && !rc; i++)
+	for (uint32_t i = 0; i < heap->n && !rc; i++) {
 		rc = append(h, heap->pieces[i], &err);
+		if (!rc)
+			note_written(h, heap->pieces[i]);
+	}
 	heap->used = 0;
 	heap->n = 0;
 	pthread_mutex_lock(&h->lock);
@@ -282,6 +295,12 @@ static void give(struct mt_split_heap *h, struct heap *heap, bool last)
 
 /* --- heaps ----------------------------------------------------------------------------- */
 
+static int by_number(const void *a, const void *b)
+{
+	uint32_t left = (*(struct mt_piece *const *)a)->number, right = (*(struct mt_piece *const *)b)->number;
+	return (left > right) - (left < right);
+}
+
 /* Wait for the thread, hand it the heap that was filled, fill the other one. */
 static int turn(struct mt_split_heap *h, bool last, struct mt_err *err)
 {
@@ -299,6 +318,8 @@ static int turn(struct mt_split_heap *h, bool last, struct mt_err *err)
 		p->block = (struct mt_block){0};
 	}
 	h->filled = heap == h->heaps ? h->heaps + 1 : h->heaps;
+	if (last) /* the order in which they are waited for */
+		qsort(heap->pieces, heap->n, sizeof(struct mt_piece *), by_number);
 	give(h, heap, last);
 	return 0;
 }
@@ -398,9 +419,23 @@ int mt_split_heap_tick(struct mt_split_heap *h, int64_t now_ms, struct mt_err *e
 	return turn(h, false, err);
 }
 
-int mt_split_heap_flush(struct mt_split_heap *h, struct mt_err *err)
+int mt_split_heap_end(struct mt_split_heap *h, struct mt_err *err)
 {
-	return turn(h, true, err) ? -1 : settle(h, err);
+	return turn(h, true, err);
+}
+
+int mt_split_heap_wait(struct mt_split_heap *h, const struct mt_piece *p, struct mt_err *err)
+{
+	pthread_mutex_lock(&h->lock);
+	h->awaited = p;
+	while (p->going && h->given)
+		pthread_cond_wait(&h->changed, &h->lock);
+	h->awaited = NULL;
+	h->failed = h->broken;
+	if (h->failed)
+		*err = h->err;
+	pthread_mutex_unlock(&h->lock);
+	return h->failed ? -1 : 0;
 }
 
 /* --- life ------------------------------------------------------------------------------ */

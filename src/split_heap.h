@@ -41,6 +41,7 @@ struct mt_piece {
 	uint64_t late, bypassed;
 	uint16_t linktypes[MT_PIECE_LINKTYPES];
 	unsigned n_linktypes;
+	uint32_t number; /* among the files of the output */
 	char *key;
 
 	/* the thread's while a heap is written */
@@ -64,9 +65,11 @@ int mt_split_heap_room(struct mt_split_heap *h, struct mt_piece *piece, size_t n
 /* Hand over what has waited for --flush, unless the thread is busy.  0, or -1: something could not be written.
  */
 int mt_split_heap_tick(struct mt_split_heap *h, int64_t now_ms, struct mt_err *err);
-/* Write all there is and wait for that.  0 or -1.  What is the thread's belongs to the caller until the next
- * call. */
-int mt_split_heap_flush(struct mt_split_heap *h, struct mt_err *err);
+/* The end: hand over all there is.  0, or -1: something could not be written. */
+int mt_split_heap_end(struct mt_split_heap *h, struct mt_err *err);
+/* Behind mt_split_heap_end: wait until all there was of a piece is written; then what is the thread's of it belongs
+ * to the caller.  Pieces are written in the order of their numbers.  0, or -1: something could not be written. */
+int mt_split_heap_wait(struct mt_split_heap *h, const struct mt_piece *piece, struct mt_err *err);
 /* The name of a file, or NULL before its first write; good until the end of the output. */
 const char *mt_split_heap_name(struct mt_split_heap *h, const struct mt_piece *piece);
 
