@@ -79,8 +79,8 @@ static bool have_batch(struct mt_queue *q, uint64_t seq)
 	return atomic_load(&q->pushed) > atomic_load(&q->released);
 }
 
-/* The other side may sleep. It is woken once: until it has slept its fill this does not take the lock, which may be
- * held by a thread that waits for a processor. */
+/* The other side may sleep. It is woken once: until it has slept its fill this does not take the lock, which
+ * may be held by a thread that waits for a processor. */
 static void wake_if(struct mt_queue *q, atomic_bool *sleeps)
 {
 	if (atomic_load(sleeps) && atomic_exchange(sleeps, false))

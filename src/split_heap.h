@@ -67,8 +67,9 @@ int mt_split_heap_room(struct mt_split_heap *h, struct mt_piece *piece, size_t n
 int mt_split_heap_tick(struct mt_split_heap *h, int64_t now_ms, struct mt_err *err);
 /* The end: hand over all there is.  0, or -1: something could not be written. */
 int mt_split_heap_end(struct mt_split_heap *h, struct mt_err *err);
-/* Behind mt_split_heap_end: wait until all there was of a piece is written; then what is the thread's of it belongs
- * to the caller.  Pieces are written in the order of their numbers.  0, or -1: something could not be written. */
+/* Behind mt_split_heap_end: wait until all there was of a piece is written; then what is the thread's of it
+ * belongs to the caller.  Pieces are written in the order of their numbers.  0, or -1: something could not be
+ * written. */
 int mt_split_heap_wait(struct mt_split_heap *h, const struct mt_piece *piece, struct mt_err *err);
 /* The name of a file, or NULL before its first write; good until the end of the output. */
 const char *mt_split_heap_name(struct mt_split_heap *h, const struct mt_piece *piece);
