@@ -92,15 +92,22 @@ describe("split", function()
 
   it("sends packets without a value to none, also when there are as many files as there may be", function()
     local arp = ("\255"):rep(6) .. ("\2"):rep(6) .. "\8\6" .. ("\0"):rep(28)
+    local cut = c.udp({ src = "10.0.0.4" }):sub(1, 20) -- the IP header ends before the addresses
     local list = {}
-    for i, frame in ipairs { arp, c.udp { src = "10.0.0.1" }, arp, c.udp { src = "10.0.0.2" }, c.udp { src = "10.0.0.3" }, arp } do
-      list[i] = { c.T0 + i, 0, frame }
+    for round = 1, 3000 do -- so many that numbers are looked up for whole batches
+      for _, frame in ipairs { arp, c.udp { src = "10.0.0.1" }, cut, c.udp { src = "10.0.0.2" }, c.udp { src = "10.0.0.3" }, cut, arp } do
+        list[#list + 1] = { c.T0 + round, #list % 1000, frame }
+      end
     end
     t.write("in.pcap", c.pcap(list))
-    for _, by in ipairs { "src", "flow", "dst/32", "src,proto" } do
-      split("max=2,dir=d,by=" .. (by == "flow" and "src" or by), "in.pcap")
-      local none = by == "src,proto" and "d/none_none.pcap" or "d/none.pcap"
-      assert.equal(3, t.count(none), by)
+    for by, none in pairs { src = "none", ["dst/32"] = "none", ["src,proto"] = "none_none", flow = "none" } do
+      local r = split("max=" .. (by == "src,proto" and 3 or 2) .. ",dir=d,by=" .. by, "in.pcap")
+      if by ~= "flow" then -- has protocol and addresses in its name
+        assert.equal(12000, t.count("d/" .. none .. ".pcap"), by)
+      end
+      local sum = 0
+      for _, file in ipairs(r.files) do sum = sum + file.packets end
+      assert.equal(21000, sum)
       t.run("rm -r d")
     end
   end)

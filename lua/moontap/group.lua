@@ -6,6 +6,7 @@
 -- different combinations are told apart, the rest counts as others.
 -- @module moontap.group
 
+local C = require "moontap.abi"
 local address = require "moontap.address"
 local format = require "moontap.format"
 local list_of = require("moontap.list").new
@@ -186,6 +187,7 @@ local function find_keys(t, names, depth, keys, place)
 end
 
 local ASK = -2 -- what nobody gives as a number
+local NO_OFFSET = C.MT_NO_OFFSET
 
 -- A reader of the number of what a table tells apart; make(p) gives it to what is new. beyond: what is none of the
 -- first `most`; none: a packet without such a key.
@@ -199,7 +201,7 @@ local function table_reader(kind, most, make, beyond, none)
     local entry = known:find(p)
     if entry then
       return entry.number
-    elseif not p.is_ip then
+    elseif p._decoded.src_offset == NO_OFFSET then -- no IP, or a header that was cut
       return none
     elseif n >= most then
       return beyond

@@ -282,24 +282,24 @@ end
 
 -- The value NAME of the packet in hand; that of overflow() if it has no entry; nil: find has to look. Of this
 -- module's tables only moontap.group uses it, for numbers of which none is ever removed. Where packets with and
--- without an entry take turns a loop needs two traces for find, of which one begins with all that the other knew.
+-- without an entry take turns a loop needs two traces for find, of which one begins with all that the other does.
 local READ = [[
-local state, C, band, cast, entry_ptr = ...
+local state, C, band, cast, entry_ptr, NO_OFFSET = ...
 return function(t, p)
   local c, batch = t._table, state.batch
   if c.seq ~= batch.seq then C.mt_table_prepare(c, state) end
   c.asked = c.asked + 1
   local q, d = p._packet, p._decoded
-  if c.newest ~= c.newest_noted or d.address_len == 0 or q.cut ~= 0 or q.flags >= 128 then return nil end
+  if c.newest ~= c.newest_noted or d.src_offset == NO_OFFSET or q.cut ~= 0 or q.flags >= 128 then return nil end
   return cast(entry_ptr, c.entry[band(d - batch.decode, 1023)]).value["NAME"]
 end]]
 
 --- A reader of a field, by packet.
--- @tparam table class of a table whose key is src, dst or a kind that needs both
+-- @tparam table class of a table whose key is of addresses: src, dst, pair, flow or tuple
 -- @tparam string field
 -- @treturn function `f(table, packet)`: the value for the packet in hand, of `overflow()` if it has none; nil: ask find
 function M.reader(class, field)
-  return load_text((READ:gsub("NAME", field)), state, C, bit.band, cast, class.entry_ptr)
+  return load_text((READ:gsub("NAME", field)), state, C, bit.band, cast, class.entry_ptr, C.MT_NO_OFFSET)
 end
 
 -- --- what has ended ---------------------------------------------------------------------------
