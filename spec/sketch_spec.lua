@@ -349,7 +349,7 @@ describe("topk", function()
 
   it("takes as much memory as its description says", function()
     local lines = script [[
-      print(moontap.topk { key = "src" }:memory() <= 85000, moontap.topk():memory() <= 320000)
+      print(moontap.topk { key = "src" }:memory() <= 101000, moontap.topk():memory() <= 335000)
       local top = moontap.topk { counters = 10 }
       local before = top:memory()
       for i = 1, 10000 do top:add(("k"):rep(i % 300) .. i) end

@@ -9,9 +9,9 @@
  * most N/m; every key with a sum above that is watched.
  *
  * Counts are in a heap of four children a node (64 bytes: a cache line), since weights are any numbers.  Keys
- * are in slots of one size beside it, and an open-addressed index leads to them.  A packet costs one look into
- * the index, and a way down the heap that is short for large counts.  The index is hashed with a random seed;
- * no result depends on it.
+ * are in slots of one size beside it, and an open-addressed index leads to them, a quarter of it used at most:
+ * nobody can guess where a longer search ends.  A packet costs one look into the index, and a way down the heap
+ * that is short for large counts.  The index is hashed with a random seed; no result depends on it.
  */
 #include <stdlib.h>
 
@@ -461,7 +461,7 @@ struct mt_topk *mt_topk_new(uint32_t kind, uint32_t counters, uint32_t key_bytes
 		return NULL;
 	}
 	size_t items = 4;
-	while (items < 2 * (size_t)counters)
+	while (items < 4 * (size_t)counters)
 		items *= 2;
 	t->mask = (uint32_t)items - 1;
 	mt_seed_draw(&t->seed, 1);
