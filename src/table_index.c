@@ -2,9 +2,10 @@
 /*
  * table_index.c - where in a table an entry with a certain hash is; and the pages of tables.
  *
- * At most three quarters of the items are taken.  Then a new index is made and each new entry
- * moves MOVED items of the old one, so that the old one is empty long before the new one is full:
- * no packet waits for more than that.
+ * At most three quarters of the items are taken, of a small index half as many: nobody can guess where a longer
+ * search ends, and a wrong guess costs more than all else where memory is near.  Then a new index is made and
+ * each new entry moves MOVED items of the old one, so that the old one is empty long before the new one is
+ * full: no packet waits for more than that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 
 enum {
 	MIN_ITEMS = 64,
-	MOVED = 8 /* items moved with each new entry */
+	SMALL_ITEMS = 1 << 15, /* 256 KiB */
+	MOVED = 16             /* items moved with each new entry */
 };
 
 /* --- memory ------------------------------------------------------------------------------ */
@@ -96,6 +98,12 @@ static void close_one(struct mt_index *index)
 	index->items = NULL;
 }
 
+/* How many of its items may be taken. */
+static size_t most_of(size_t n_items)
+{
+	return n_items <= SMALL_ITEMS ? n_items / 8 * 3 : n_items / 4 * 3;
+}
+
 static void put_one(struct mt_index *index, uint64_t item)
 {
 	size_t at = (size_t)(item >> 32) & index->mask;
@@ -137,7 +145,7 @@ static void close_gap(struct mt_index *index, size_t gap)
 int mt_index_open(struct mt_index_pair *pair, size_t n)
 {
 	size_t n_items = MIN_ITEMS;
-	while (n_items / 4 * 3 < n)
+	while (most_of(n_items) < n)
 		n_items *= 2;
 	*pair = (struct mt_index_pair){.moved = 0};
 	return open_one(&pair->now, n_items);
@@ -174,7 +182,7 @@ bool mt_index_room(struct mt_index_pair *pair)
 {
 	struct mt_index *now = &pair->now;
 	size_t n_items = now->mask + 1;
-	if (now->taken + 1 <= n_items / 4 * 3)
+	if (now->taken + 1 <= most_of(n_items))
 		return true;
 	move(pair, SIZE_MAX); /* done already, unless memory ran out before */
 	struct mt_index larger;
