@@ -83,6 +83,34 @@ describe("split", function()
     end
   end)
 
+  it("keeps each file in order when one key has most of a time, then another", function()
+    local list, pad = {}, ("p"):rep(900)
+    local function add(k)
+      local src = "\10\0" .. string.char(math.floor(k / 256), k % 256)
+      local ip = "\69\0" .. c.uint(28 + #pad, 2, "be") .. c.uint(#list % 65536, 2, "be") .. "\0\0\64\17\0\0"
+        .. src .. "\10\200\0\1"
+      local udp = "\0\7\0\9" .. c.uint(8 + #pad, 2, "be") .. "\0\0"
+      list[#list + 1] = { 1000, #list, "\2\0\0\0\0\2\2\0\0\0\0\1\8\0" .. ip .. udp .. pad }
+    end
+    for round = 1, 80 do
+      local heavy = round % 40 < 20 and 0 or 1
+      for k = 2, 300 do
+        add(k)
+        add(heavy)
+        add(heavy)
+      end
+      add(1 - heavy)
+    end
+    c.write(t.path("heavy.pcap"), c.pcap(list))
+    t.run("moontap -q -o want.pcap heavy.pcap")
+    for _, how in ipairs { "", ",compress=zst" } do
+      local r = split("dir=d" .. how, "heavy.pcap")
+      assert.equal(301, #r.files)
+      t.run("find d -type f ! -name manifest.jsonl > names; moontap -q --files-from names -o back.pcap --overwrite")
+      t.run("cmp want.pcap back.pcap && rm -r d")
+    end
+  end)
+
   it("puts values beyond max into others, and says so", function()
     write_many("many.pcap", 50, 2)
     local r = t.run("moontap -l split,max=10,dir=d many.pcap")

@@ -19,14 +19,21 @@
 #include "log.h"
 #include "units.h"
 
+/* Which heaps a file's records go to. */
+enum side { QUIET, BUSY, SIDES };
+
 enum {
-	HEAP = 16 * 1024 * 1024, /* bytes of one of the two heaps; a longer record makes it larger for good */
-	EXTENT_MIN = 1024,       /* header included */
-	EXTENT_MAX = 64 * 1024,  /* only a longer record gets more */
+	BECOMES_BUSY = 16,      /* a file that had this part of a quiet heap */
+	STAYS_BUSY = 64,        /* one that had this part of a busy heap */
+	EXTENT_MIN = 1024,      /* header included */
+	EXTENT_MAX = 64 * 1024, /* only a longer record gets more */
 	ALIGN = 64,
 	VECTORS = 64,  /* extents written at once */
 	STEM_MAX = 180 /* characters of a key in a name */
 };
+
+/* Bytes of one heap; a longer record makes it larger for good. */
+static const size_t heap_bytes[] = {[QUIET] = 16 * 1024 * 1024, [BUSY] = 4 * 1024 * 1024};
 
 struct heap {
 	uint8_t *data;
@@ -36,13 +43,18 @@ struct heap {
 	int64_t since_ms; /* when the first came */
 };
 
+struct pair {
+	struct heap heaps[2];
+	struct heap *filled; /* one of them */
+};
+
 struct mt_split_heap {
 	const struct mt_output_config *config;
 	const char *extension;
 	struct mt_space *space;
 	struct mt_codec *codec;
-	struct heap heaps[2];
-	struct heap *filled; /* one of them */
+	struct pair pairs[SIDES];
+	bool moved; /* a file changed sides, and what it has on its old one may not be written yet */
 	int64_t now_ms;
 	struct mt_err err; /* of the first failure */
 	bool failed;       /* it was told: nothing more is written */
@@ -51,7 +63,7 @@ struct mt_split_heap {
 	bool has_thread;
 	pthread_mutex_t lock; /* of all below, and of the names of files */
 	pthread_cond_t changed;
-	struct heap *given; /* to the thread; NULL: it has nothing to do */
+	struct heap *given[SIDES]; /* to the thread; NULL: it has nothing to do */
 	const struct mt_piece *awaited;
 	bool leave;
 	bool broken; /* err is set */
@@ -216,43 +228,49 @@ static int append(struct mt_split_heap *h, struct mt_piece *p, struct mt_err *er
 
 /* --- the thread ------------------------------------------------------------------------ */
 
-static void note_written(struct mt_split_heap *h, struct mt_piece *p)
+/* Returns what is in a hurry. */
+static struct heap *note_written(struct mt_split_heap *h, struct mt_piece *p)
 {
 	pthread_mutex_lock(&h->lock);
 	p->going = NULL;
 	if (h->awaited == p)
 		pthread_cond_signal(&h->changed);
+	struct heap *hurried = h->given[BUSY];
 	pthread_mutex_unlock(&h->lock);
+	return hurried;
 }
 
-/* Append what is in a heap; it is empty then. */
-static void write_heap(struct mt_split_heap *h, struct heap *heap)
+/* Append what is in a heap; it is empty then.  The busy one, which is full again soon, is not kept waiting by
+ * the other. */
+static void write_heap(struct mt_split_heap *h, enum side side, struct heap *heap)
 {
 	struct mt_err err;
 	int rc = 0;
-	for (uint32_t i = 0; i < heap->n && !rc; i++) {
+	for (uint32_t i = 0; i < heap->n && !rc && !h->broken; i++) {
 		rc = append(h, heap->pieces[i], &err);
-		if (!rc)
-			note_written(h, heap->pieces[i]);
+		struct heap *hurried = rc ? NULL : note_written(h, heap->pieces[i]);
+		if (hurried && side != BUSY)
+			write_heap(h, BUSY, hurried);
 	}
 	heap->used = 0;
 	heap->n = 0;
 	pthread_mutex_lock(&h->lock);
-	if (rc && !h->broken) {
+	if (rc) {
 		h->err = err;
 		h->broken = true;
 	}
-	h->given = NULL;
+	h->given[side] = NULL;
 	pthread_cond_signal(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 }
 
-static struct heap *wait_for_heap(struct mt_split_heap *h)
+static struct heap *wait_for_heap(struct mt_split_heap *h, enum side *side)
 {
 	pthread_mutex_lock(&h->lock);
-	while (!h->given && !h->leave)
+	while (!h->given[BUSY] && !h->given[QUIET] && !h->leave)
 		pthread_cond_wait(&h->changed, &h->lock);
-	struct heap *heap = h->given;
+	*side = h->given[BUSY] ? BUSY : QUIET;
+	struct heap *heap = h->given[*side];
 	pthread_mutex_unlock(&h->lock);
 	return heap;
 }
@@ -261,36 +279,51 @@ static void *thread_main(void *arg)
 {
 	struct mt_split_heap *h = arg;
 	struct heap *heap;
+	enum side side;
 	pthread_setname_np(pthread_self(), "mt-split"); /* for top -H, perf */
-	while ((heap = wait_for_heap(h)))
-		write_heap(h, heap);
+	while ((heap = wait_for_heap(h, &side)))
+		write_heap(h, side, heap);
 	return NULL;
 }
 
-/* Wait until the thread has nothing to do.  0, or -1: a write failed. */
-static int settle(struct mt_split_heap *h, struct mt_err *err)
+/* Does the thread have what stands in the way of giving it another heap of that side?  The lock is held. */
+static bool is_occupied(const struct mt_split_heap *h, enum side side)
 {
-	pthread_mutex_lock(&h->lock);
-	while (h->given)
-		pthread_cond_wait(&h->changed, &h->lock);
+	return h->given[side] || (h->moved && h->given[!side]);
+}
+
+/* The lock is held.  0, or -1: a write failed. */
+static int look_for_failure(struct mt_split_heap *h, struct mt_err *err)
+{
 	h->failed = h->broken;
 	if (h->failed)
 		*err = h->err;
-	pthread_mutex_unlock(&h->lock);
 	return h->failed ? -1 : 0;
 }
 
+/* Wait until the thread can be given a heap of that side.  0, or -1: a write failed. */
+static int settle(struct mt_split_heap *h, enum side side, struct mt_err *err)
+{
+	pthread_mutex_lock(&h->lock);
+	while (is_occupied(h, side))
+		pthread_cond_wait(&h->changed, &h->lock);
+	int rc = look_for_failure(h, err);
+	pthread_mutex_unlock(&h->lock);
+	h->moved = false;
+	return rc;
+}
+
 /* The heap goes to the thread; where there is none it is written here. */
-static void give(struct mt_split_heap *h, struct heap *heap, bool last)
+static void give(struct mt_split_heap *h, enum side side, struct heap *heap, bool last)
 {
 	if (!h->has_thread && !last)
 		h->has_thread = !pthread_create(&h->thread, NULL, thread_main, h);
 	pthread_mutex_lock(&h->lock);
-	h->given = heap;
+	h->given[side] = heap;
 	pthread_cond_signal(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	if (!h->has_thread)
-		write_heap(h, heap);
+		write_heap(h, side, heap);
 }
 
 /* --- heaps ----------------------------------------------------------------------------- */
@@ -301,26 +334,37 @@ static int by_number(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Wait for the thread, hand it the heap that was filled, fill the other one. */
-static int turn(struct mt_split_heap *h, bool last, struct mt_err *err)
+/* The side that a file belongs on, by what it had of a heap. */
+static enum side side_of(const struct mt_piece *p, const struct heap *heap)
 {
-	struct heap *heap = h->filled;
-	if (settle(h, err))
+	uint64_t bytes = p->view.captured_bytes - p->view_going.captured_bytes;
+	return bytes >= heap->size / (p->busy ? STAYS_BUSY : BECOMES_BUSY) ? BUSY : QUIET;
+}
+
+/* Wait for the thread, hand it the heap that was filled, fill the other one. */
+static int turn(struct mt_split_heap *h, enum side side, bool last, struct mt_err *err)
+{
+	struct pair *pair = h->pairs + side;
+	struct heap *heap = pair->filled;
+	if (settle(h, side, err))
 		return -1;
 	if (!heap->n)
 		return 0;
 	for (uint32_t i = 0; i < heap->n; i++) {
 		struct mt_piece *p = heap->pieces[i];
+		enum side next = side_of(p, heap);
+		h->moved = h->moved || next != side;
+		p->busy = next == BUSY;
 		p->last->used = p->block.used;
 		p->going = p->first;
 		p->view_going = p->view;
 		p->first = p->last = NULL;
 		p->block = (struct mt_block){0};
 	}
-	h->filled = heap == h->heaps ? h->heaps + 1 : h->heaps;
+	pair->filled = heap == pair->heaps ? pair->heaps + 1 : pair->heaps;
 	if (last) /* the order in which they are waited for */
 		qsort(heap->pieces, heap->n, sizeof(struct mt_piece *), by_number);
-	give(h, heap, last);
+	give(h, side, heap, last);
 	return 0;
 }
 
@@ -330,11 +374,9 @@ static int no_memory(const struct mt_split_heap *h, struct mt_err *err)
 }
 
 /* The heap, which is empty, gets memory for an extent of `bytes`. */
-static int open_heap(struct mt_split_heap *h, struct heap *heap, size_t bytes, struct mt_err *err)
+static int open_heap(struct mt_split_heap *h, struct heap *heap, size_t size, size_t bytes, struct mt_err *err)
 {
-	size_t size = bytes > HEAP ? bytes : HEAP;
-	if (heap->size >= size)
-		return 0;
+	size = bytes > size ? bytes : size;
 	free(heap->data);
 	heap->data = aligned_alloc(ALIGN, size);
 	heap->size = heap->data ? size : 0;
@@ -382,18 +424,18 @@ int mt_split_heap_room(struct mt_split_heap *h, struct mt_piece *p, size_t need,
 		*err = h->err;
 		return -1;
 	}
-	size_t bytes = extent_bytes(next_size(p), need);
-	if (h->filled->used + bytes > h->filled->size) {
-		if (turn(h, false, err))
-			return -1;
-		bytes = extent_bytes(EXTENT_MIN, need);
-		if (!h->filled->used && open_heap(h, h->filled, bytes, err))
+	size_t bytes;
+	struct heap *heap;
+	while (heap = h->pairs[p->busy].filled, bytes = extent_bytes(next_size(p), need),
+	       heap->used + bytes > heap->size) {
+		if (heap->used ? turn(h, p->busy, false, err)
+		               : open_heap(h, heap, heap_bytes[p->busy], bytes, err))
 			return -1;
 	}
-	if (!p->last && note_piece(h, h->filled, p, err))
+	if (!p->last && note_piece(h, heap, p, err))
 		return -1;
-	struct mt_extent *extent = (struct mt_extent *)(h->filled->data + h->filled->used);
-	h->filled->used += bytes;
+	struct mt_extent *extent = (struct mt_extent *)(heap->data + heap->used);
+	heap->used += bytes;
 	*extent = (struct mt_extent){.next = NULL};
 	if (p->last) {
 		p->last->used = p->block.used;
@@ -409,33 +451,33 @@ int mt_split_heap_room(struct mt_split_heap *h, struct mt_piece *p, size_t need,
 int mt_split_heap_tick(struct mt_split_heap *h, int64_t now_ms, struct mt_err *err)
 {
 	h->now_ms = now_ms;
-	pthread_mutex_lock(&h->lock);
-	bool busy = h->given, broken = h->broken;
-	pthread_mutex_unlock(&h->lock);
-	if (broken)
-		return settle(h, err);
-	if (busy || !h->filled->n || h->filled->since_ms + h->config->flush_ms > now_ms)
-		return 0;
-	return turn(h, false, err);
+	for (enum side side = QUIET; side < SIDES; side++) {
+		const struct heap *heap = h->pairs[side].filled;
+		pthread_mutex_lock(&h->lock);
+		bool broken = h->broken, occupied = is_occupied(h, side);
+		pthread_mutex_unlock(&h->lock);
+		bool due = heap->n && heap->since_ms + h->config->flush_ms <= now_ms;
+		if ((broken || (due && !occupied)) && turn(h, side, false, err))
+			return -1;
+	}
+	return 0;
 }
 
 int mt_split_heap_end(struct mt_split_heap *h, struct mt_err *err)
 {
-	return turn(h, true, err);
+	return turn(h, BUSY, true, err) || turn(h, QUIET, true, err) ? -1 : 0;
 }
 
 int mt_split_heap_wait(struct mt_split_heap *h, const struct mt_piece *p, struct mt_err *err)
 {
 	pthread_mutex_lock(&h->lock);
 	h->awaited = p;
-	while (p->going && h->given)
+	while (p->going && (h->given[BUSY] || h->given[QUIET]))
 		pthread_cond_wait(&h->changed, &h->lock);
 	h->awaited = NULL;
-	h->failed = h->broken;
-	if (h->failed)
-		*err = h->err;
+	int rc = look_for_failure(h, err);
 	pthread_mutex_unlock(&h->lock);
-	return h->failed ? -1 : 0;
+	return rc;
 }
 
 /* --- life ------------------------------------------------------------------------------ */
@@ -459,7 +501,8 @@ struct mt_split_heap *mt_split_heap_new(const struct mt_output_config *config, c
 	h->config = config;
 	h->extension = extension;
 	h->space = space;
-	h->filled = h->heaps;
+	for (enum side side = QUIET; side < SIDES; side++)
+		h->pairs[side].filled = h->pairs[side].heaps;
 	h->now_ms = mt_monotonic_ms();
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->changed, NULL);
@@ -479,10 +522,11 @@ void mt_split_heap_free(struct mt_split_heap *h)
 	pthread_mutex_unlock(&h->lock);
 	if (h->has_thread)
 		pthread_join(h->thread, NULL);
-	for (unsigned i = 0; i < 2; i++) {
-		free(h->heaps[i].data);
-		free(h->heaps[i].pieces);
-	}
+	for (enum side side = QUIET; side < SIDES; side++)
+		for (unsigned i = 0; i < 2; i++) {
+			free(h->pairs[side].heaps[i].data);
+			free(h->pairs[side].heaps[i].pieces);
+		}
 	mt_codec_free(h->codec);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);

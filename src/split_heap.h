@@ -4,11 +4,14 @@
  *
  *   hook thread -- extents of a heap --> full or waited --> the thread: open, write, close for each file
  *
- * There are two heaps of HEAP bytes.  The one that is filled gives each file small pieces of memory
- * (extents), one behind the other; they are never moved or freed one by one.  When it is full, or its oldest
- * byte has waited for --flush, the thread gets all of it and the other one is filled.  So a byte is
- * copied once, no page is touched that was not before, and the hook thread waits for the disk only when it is
- * faster.
+ * There are two heaps, in turn.  The one that is filled gives each file small pieces of memory (extents), one
+ * behind the other; they are never moved or freed one by one.  When it is full, or its oldest byte has waited
+ * for --flush, the thread gets all of it and the other one is filled.  So a byte is copied once, no page is
+ * touched that was not before, and the hook thread waits for the disk only when it is faster.
+ *
+ * The few files that most packets go to have two heaps of their own, the busy ones: else they would fill the
+ * others' again and again, and thousands of files be opened for some packets each.  Which side a file is
+ * on is decided anew when what it has is handed over; the thread never has something of a file from both.
  *
  * With a codec each time is a member or frame of its own.  What a failed write has left is cut off again. After
  * a failure nothing more is written; view_saved of each file says what is in it.
@@ -34,6 +37,7 @@ struct mt_piece {
 	struct mt_block block; /* the extent that is filled; size 0: none */
 	uint16_t linktype; /* of the encoder between two packets of this file, as are trailer, begun and impl */
 	bool begun, started;
+	bool busy;                   /* its records go to the busy heaps */
 	struct mt_segment_view view; /* what was encoded */
 	struct mt_extent *first, *last;
 	void *impl;
