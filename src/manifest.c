@@ -92,41 +92,73 @@ static bool ends_inside(int fd)
 	return end > 0 && pread(fd, &last, 1, end - 1) == 1 && last != '\n';
 }
 
+static int open_manifest(struct mt_manifest *m, struct mt_err *err)
+{
+	char *path = manifest_path(m->folder);
+	if (!path)
+		return mt_err_set(err, "%s: out of memory for a manifest line", m->folder);
+	m->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	int problem = errno;
+	if (m->fd < 0)
+		mt_err_set(err, "can not open %s: %s", path, strerror(problem));
+	free(path);
+	errno = problem;
+	return m->fd < 0 ? -1 : 0;
+}
+
+static int no_write(const struct mt_manifest *m, int problem, struct mt_err *err)
+{
+	mt_err_set(err, "can not write %s/" MT_MANIFEST_NAME ": %s", m->folder, strerror(problem));
+	errno = problem;
+	return -1;
+}
+
+static int put_text(struct mt_manifest *m, const char *text, size_t len, struct mt_err *err)
+{
+	ssize_t n;
+	if (m->whole || !ends_inside(m->fd)) { /* no newline is needed in front */
+		text++;
+		len--;
+	}
+	do
+		n = write(m->fd, text, len); /* one append, one line */
+	while (n < 0 && errno == EINTR);
+	m->whole = n == (ssize_t)len;
+	return m->whole ? 0 : no_write(m, n < 0 ? errno : ENOSPC, err);
+}
+
+int mt_manifest_put(struct mt_manifest *m, const json_t *line, struct mt_err *err)
+{
+	char *object = json_dumps(line, JSON_COMPACT), *text = NULL;
+	int len = object ? asprintf(&text, "\n%s\n", object) : -1;
+	free(object);
+	if (len < 0)
+		return mt_err_set(err, "%s: out of memory for a manifest line", m->folder);
+	int rc = m->fd < 0 ? open_manifest(m, err) : 0;
+	if (!rc)
+		rc = put_text(m, text, (size_t)len, err);
+	int problem = errno;
+	free(text);
+	errno = problem;
+	return rc;
+}
+
+int mt_manifest_close(struct mt_manifest *m, struct mt_err *err)
+{
+	int fd = m->fd;
+	m->fd = -1;
+	return fd >= 0 && close(fd) ? no_write(m, errno, err) : 0;
+}
+
 int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *err)
 {
-	char *path = manifest_path(folder), *object = json_dumps(line, JSON_COMPACT), *text = NULL;
-	int rc = -1, fd = -1, len = object ? asprintf(&text, "\n%s\n", object) : -1;
-	ssize_t n;
-	free(object);
-	if (!path || len < 0) {
-		text = NULL;
-		mt_err_set(err, "%s: out of memory for a manifest line", folder);
-		goto out;
-	}
-	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	if (fd < 0) {
-		mt_err_set(err, "can not open %s: %s", path, strerror(errno));
-		goto out;
-	}
-	int skip = !ends_inside(fd); /* the newline in front */
-	do
-		n = write(fd, text + skip, (size_t)(len - skip)); /* one append, one line */
-	while (n < 0 && errno == EINTR);
-	if (n == len - skip)
-		rc = 0;
-	else if (n >= 0)
-		errno = ENOSPC;
-	if (rc)
-		mt_err_set(err, "can not write %s: %s", path, strerror(errno));
-out:;
-	int error = errno;
-	if (fd >= 0 && close(fd) && !rc) {
-		error = errno;
-		rc = mt_err_set(err, "can not write %s: %s", path, strerror(error));
-	}
-	free(path);
-	free(text);
-	errno = error;
+	struct mt_manifest m = MT_MANIFEST(folder);
+	struct mt_err other;
+	int rc = mt_manifest_put(&m, line, err), problem = errno;
+	if (!rc)
+		return mt_manifest_close(&m, err);
+	mt_manifest_close(&m, &other);
+	errno = problem;
 	return rc;
 }
 

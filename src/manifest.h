@@ -5,6 +5,7 @@
 #ifndef MT_MANIFEST_H
 #define MT_MANIFEST_H
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "abi.h"
 #include "err.h"
@@ -27,6 +28,22 @@ struct mt_manifest_entry {
 json_t *mt_manifest_line(const struct mt_manifest_entry *entry);
 /* Append it to folder/manifest.jsonl by one write.  0, or -1 with errno. */
 int mt_manifest_append(const char *folder, const json_t *line, struct mt_err *err);
+
+/* The manifest of a folder while many lines are appended in a row. */
+struct mt_manifest {
+	const char *folder; /* borrowed */
+	int fd;             /* -1: not open yet */
+	bool whole;         /* its last line is known to be */
+};
+#define MT_MANIFEST(folder)       \
+	{                         \
+		folder, -1, false \
+	}
+
+/* As mt_manifest_append; opens it if need be. */
+int mt_manifest_put(struct mt_manifest *manifest, const json_t *line, struct mt_err *err);
+/* 0, or -1 with errno: lines may be lost. */
+int mt_manifest_close(struct mt_manifest *manifest, struct mt_err *err);
 /* Call fn for each line of folder/manifest.jsonl that is a JSON object, oldest first; lines that
  * are not are skipped.  fn may not keep the line unless it takes a reference. */
 void mt_manifest_each(const char *folder, void (*fn)(void *ctx, json_t *line), void *ctx);

@@ -381,34 +381,33 @@ static json_t *make_line(const struct mt_split *s, const struct mt_piece *p)
 	return line;
 }
 
-static void record(struct mt_split *s, json_t *line)
+static void warn_once(struct mt_split *s, const struct mt_err *err)
+{
+	if (!s->troubled)
+		mt_log_warn("%s", err->text);
+	s->troubled = true;
+}
+
+static void record(struct mt_split *s, struct mt_manifest *manifest, json_t *line)
 {
 	struct mt_err err;
 	int rc;
 	do {
 		errno = 0;
-		rc = mt_manifest_append(s->config->path, line, &err);
+		rc = mt_manifest_put(manifest, line, &err);
 	} while (rc && mt_space_again(s->space, errno, s->config->path));
 	if (!rc)
 		return;
 	json_array_append(s->unlisted, line);
-	if (!s->troubled)
-		mt_log_warn("%s", err.text);
-	s->troubled = true;
+	warn_once(s, &err);
 }
 
-static int finish_file(struct mt_split *s, struct mt_piece *p, struct mt_err *err)
+static int finish_file(struct mt_split *s, struct mt_piece *p, struct mt_manifest *manifest, struct mt_err *err)
 {
-	/* part.c wants it locked and open */
-	p->file.lock_fd = open(p->file.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (p->file.lock_fd < 0)
-		return mt_err_set(err, "can not open %s again: %s", p->file.path, strerror(errno));
 	if (mt_part_finish(&p->file, "", err))
 		return -1;
-	close(p->file.lock_fd);
-	p->file.lock_fd = -1;
 	json_t *line = make_line(s, p);
-	record(s, line);
+	record(s, manifest, line);
 	s->closed++;
 	if (s->hooks && s->hooks->segment_close) {
 		pthread_mutex_unlock(&s->lock); /* the hook may ask for what is there */
@@ -438,6 +437,7 @@ static int write_ends(struct mt_split *s, struct mt_err *err)
 
 int mt_split_close(struct mt_split *s, struct mt_err *err)
 {
+	struct mt_manifest manifest = MT_MANIFEST(s->config->path);
 	struct mt_err other;
 	int rc = 0;
 	pthread_mutex_lock(&s->lock);
@@ -454,11 +454,13 @@ int mt_split_close(struct mt_split *s, struct mt_err *err)
 			s->failed = true;
 		}
 		p->view = p->view_saved;
-		if (p->file.path && p->view.packets && finish_file(s, p, rc ? &other : err)) {
+		if (p->file.path && p->view.packets && finish_file(s, p, &manifest, rc ? &other : err)) {
 			rc = -1;
 			s->failed = true;
 		}
 	}
+	if (mt_manifest_close(&manifest, &other))
+		warn_once(s, &other);
 	pthread_mutex_unlock(&s->lock);
 	mt_part_unlock_folder(s->config->path, s->lock_fd);
 	s->lock_fd = -1;
