@@ -55,7 +55,7 @@ struct mt_flow {
 	bool failed;           /* an output takes nothing more */
 	struct mt_err failure; /* of an output below mt_flow_advance */
 	atomic_bool wants_decode;
-	_Atomic uint32_t wants_dns;
+	_Atomic uint32_t wants_dns, wants_hashes;
 	struct mt_stage_clock *clock; /* --profile, or NULL; for whoever has the turn */
 
 	mt_source_drops_fn *drops;
@@ -508,7 +508,7 @@ static int pass_around(struct mt_flow *f, uint32_t from, uint32_t to)
 	b->last = out->last;
 	b->screened = out->screened;
 	b->decoded = 0;
-	b->dns_depth = b->dns_wanted = 0;
+	b->dns_depth = b->dns_wanted = b->hash_kind = b->hash_wanted = 0;
 	b->edits = NULL; /* they are the hook's; what was read is in f->pristine */
 	IGNORE_READS_BEGIN();
 	memcpy(b->packets, out->packets, finished * sizeof *b->packets);
@@ -765,6 +765,8 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 		atomic_store(&f->wants_decode, true);
 	if (f->batch->dns_wanted != atomic_load(&f->wants_dns))
 		atomic_store(&f->wants_dns, f->batch->dns_wanted);
+	if (f->batch->hash_wanted != atomic_load(&f->wants_hashes))
+		atomic_store(&f->wants_hashes, f->batch->hash_wanted);
 	f->before += batch->n;
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
 }
@@ -919,6 +921,11 @@ bool mt_flow_wants_decode(const struct mt_flow *f)
 uint32_t mt_flow_wants_dns(const struct mt_flow *f)
 {
 	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_dns, memory_order_relaxed);
+}
+
+uint32_t mt_flow_wants_hashes(const struct mt_flow *f)
+{
+	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_hashes, memory_order_relaxed);
 }
 
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict)

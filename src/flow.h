@@ -75,6 +75,8 @@ int mt_flow_status(const struct mt_flow *f);
 bool mt_flow_wants_decode(const struct mt_flow *f);
 /* Do hooks ask for DNS messages, and how far (enum mt_dns_depth)?  Asked by the reading thread. */
 uint32_t mt_flow_wants_dns(const struct mt_flow *f);
+/* Do hooks look packets up in a table, and of which kind (enum mt_table_kind)?  Asked by the reading thread. */
+uint32_t mt_flow_wants_hashes(const struct mt_flow *f);
 /* What was counted.  Hook thread, or once it has ended; mt_counts_progress at any time. */
 struct mt_counts_table *mt_flow_counts(const struct mt_flow *f);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);

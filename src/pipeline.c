@@ -12,6 +12,7 @@
 #include "metrics.h"
 #include "report.h"
 #include "run.h"
+#include "table.h"
 #include "units.h"
 
 enum {
@@ -50,7 +51,8 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 	}
 }
 
-/* Filters, decoding and looking for DNS can be done by either thread: by this one while it is ahead. */
+/* Filters, decoding, looking for DNS and hashing can be done by either thread: by this one while it is ahead.
+ */
 static void help(struct mt_run *run, struct mt_batch *b)
 {
 	if (mt_queue_waiting(run->queue) < HELP_AT)
@@ -61,9 +63,13 @@ static void help(struct mt_run *run, struct mt_batch *b)
 		return;
 	mt_stage_enter(run->clock, MT_STAGE_DECODE);
 	mt_batch_decode(b);
-	uint32_t depth = mt_flow_wants_dns(run->flow);
+	uint32_t depth = mt_flow_wants_dns(run->flow), kind = mt_flow_wants_hashes(run->flow);
 	if (depth)
 		mt_dns_batch(b, depth);
+	if (kind) {
+		mt_key_hashes((enum mt_table_kind)kind, b, b->key_hash);
+		b->hash_kind = kind;
+	}
 	mt_stage_enter(run->clock, MT_STAGE_MERGE);
 }
 

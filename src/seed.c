@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * seed.c - random numbers for hash tables; once for each table.
+ * seed.c - random numbers for hash tables; once for the tables, and for some sketches.
  */
 #include "seed.h"
 

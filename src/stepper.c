@@ -86,7 +86,7 @@ static void empty(struct mt_batch *b, uint64_t seq)
 	b->seq = seq;
 	b->n = b->bytes = b->last = b->screened = 0;
 	b->decoded = 0;
-	b->dns_depth = b->dns_wanted = 0;
+	b->dns_depth = b->dns_wanted = b->hash_kind = b->hash_wanted = 0;
 	b->edits = NULL;
 }
 

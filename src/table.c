@@ -2,9 +2,7 @@
 /*
  * table.c - entries of a table, and the lookup of a whole batch; see table.h.
  *
- * The hash is keyed with random numbers that are drawn for each table, so that nobody who sends
- * packets can choose them to fall together.  Places are taken in order, which is the order of
- * iteration: the seed shows nowhere.
+ * Places are taken in order, which is the order of iteration: the seed of the hashes shows nowhere.
  */
 #include "table.h"
 
@@ -13,7 +11,6 @@
 #include <string.h>
 
 #include "log.h"
-#include "seed.h"
 
 enum {
 	FIRST_COMMIT = 1 << 16, /* bytes of entries made usable at first; then as many again */
@@ -32,31 +29,9 @@ static inline uint32_t place_of(const struct mt_table_body *t, const struct mt_t
 
 /* --- hash and search ----------------------------------------------------------------------- */
 
-static inline uint64_t mix(uint64_t a, uint64_t b)
+static uint32_t hash_key(const struct mt_table_body *t, const uint64_t *key)
 {
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static inline __attribute__((always_inline)) uint64_t hash_words(const struct mt_table_body *t,
-                                                                 const uint64_t *key, uint32_t words)
-{
-	uint64_t h = t->seed[0];
-	uint32_t i = 0;
-	for (; i + 1 < words; i += 2)
-		h = mix(key[i] ^ h, key[i + 1] ^ t->seed[1]);
-	return mix(h ^ (i < words ? key[i] & t->last_mask : 0), t->seed[2]);
-}
-
-/* Never 0. */
-static inline uint32_t hash_key(const struct mt_table_body *t, const uint64_t *key)
-{
-	uint32_t words = t->plan.key_bytes / 8;
-	/* flows and pairs in one stretch */
-	uint64_t h = words == MT_KEY_WORDS ? hash_words(t, key, MT_KEY_WORDS) : hash_words(t, key, words);
-	uint32_t folded = (uint32_t)(h ^ h >> 32);
-	return folded ? folded : 1;
+	return mt_key_hash(t->seed, key, t->plan.key_bytes / 8, t->last_mask);
 }
 
 static inline __attribute__((always_inline)) bool same_words(const struct mt_table_body *t, const uint64_t *a,
@@ -217,21 +192,18 @@ static inline void note_absent(struct mt_table_body *t, uint32_t i)
 	t->view.entry[i] = t->view.overflow;
 }
 
-/* Keys and hashes of the batch; the index is on its way when it returns. */
-static void make_keys(struct mt_table_body *t, const struct mt_batch *batch)
+/* Hashes of the batch; what the index has of them is on its way when it returns. */
+static void take_hashes(struct mt_table_body *t, struct mt_batch *batch)
 {
-	for (uint32_t i = 0; i < batch->n; i++) {
-		const struct mt_packet *packet = &batch->packets[i];
-		t->hashes[i] = 0;
-		if (packet->verdict > MT_VERDICT_LAST_OUTPUT ||
-		    !mt_key_of_packet((enum mt_table_kind)t->plan.kind, packet, &batch->decode[i], &t->keys[i]))
-			continue;
-		uint32_t hash = hash_key(t, t->keys[i].words);
-		t->hashes[i] = hash;
-		__builtin_prefetch(&t->index.now.items[hash & t->index.now.mask]);
-		if (t->index.old.items)
-			__builtin_prefetch(&t->index.old.items[hash & t->index.old.mask]);
-	}
+	if (batch->hash_kind == t->plan.kind)
+		memcpy(t->hashes, batch->key_hash, batch->n * sizeof *t->hashes);
+	else
+		mt_key_hashes((enum mt_table_kind)t->plan.kind, batch, t->hashes);
+	for (uint32_t i = 0; i < batch->n; i++)
+		__builtin_prefetch(&t->index.now.items[t->hashes[i] & t->index.now.mask]);
+	if (t->index.old.items)
+		for (uint32_t i = 0; i < batch->n; i++)
+			__builtin_prefetch(&t->index.old.items[t->hashes[i] & t->index.old.mask]);
 }
 
 /* Note the first entry with the right hash, unseen; it is on its way when the function returns.  Where there is
@@ -261,16 +233,21 @@ static void find_candidates(struct mt_table_body *t)
 }
 
 /* Now that they are near: is it the key? */
-static void check_candidates(struct mt_table_body *t)
+static void check_candidates(struct mt_table_body *t, const struct mt_batch *batch)
 {
+	union mt_key key;
 	for (uint32_t i = 0; i < t->n; i++) {
 		struct mt_table_entry *entry = t->view.entry[i];
 		if (t->view.noted[i] != CANDIDATE)
 			continue;
-		if (!same_key(t, mt_entry_key(entry), t->keys[i].words))
-			entry = find(t, t->keys[i].words, t->hashes[i]);
-		note(t, i, entry, t->keys[i].words);
-		if (!entry)
+		if (!mt_key_of_packet((enum mt_table_kind)t->plan.kind, &batch->packets[i], &batch->decode[i],
+		                      &key))
+			entry = NULL;
+		else if (!same_key(t, mt_entry_key(entry), key.words))
+			entry = find(t, key.words, t->hashes[i]);
+		if (entry)
+			note(t, i, entry, key.words);
+		else
 			note_absent(t, i);
 	}
 }
@@ -286,7 +263,7 @@ void mt_table_prepare(struct mt_table *view, struct mt_hook_state *state)
 	view->seq = batch->seq;
 	view->asked = 0;
 	t->n = batch->n;
-	t->hashed = worth && t->keys;
+	t->hashed = worth && t->plan.kind != MT_TABLE_PARTS;
 	if (t->plan.timed)
 		mt_ages_batch(t, state);
 	for (uint32_t i = 0; i < t->n; i++)
@@ -294,10 +271,11 @@ void mt_table_prepare(struct mt_table *view, struct mt_hook_state *state)
 	view->newest_noted = NOT_KNOWN;
 	if (!t->hashed)
 		return;
-	make_keys(t, batch);
+	batch->hash_wanted = t->plan.kind;
+	take_hashes(t, batch);
 	view->newest_noted = view->newest;
 	find_candidates(t);
-	check_candidates(t);
+	check_candidates(t, batch);
 }
 
 /* --- one key ------------------------------------------------------------------------------- */
@@ -319,23 +297,17 @@ struct mt_table_entry *mt_table_packet(struct mt_table *view, const struct mt_pa
 	bool here = i >= 0 && (uint32_t)i < t->n;
 	/* one that was cut or edited has another key now */
 	bool noted = here && !packet->cut && !(packet->flags & MT_PACKET_EDITED);
-	union mt_key made;
-	const uint64_t *key = made.words;
-	uint32_t hash;
+	union mt_key key;
 	if (i >= 0 && t->plan.timed)
 		mt_ages_set_now(t, view->clock[i % MT_BATCH_PACKETS]);
-	if (noted && t->hashed && t->hashes[i]) {
-		key = t->keys[i].words;
-		hash = t->hashes[i];
-	} else if (mt_key_of_packet(t->plan.kind, packet, decoded, &made)) {
-		hash = hash_key(t, key);
-	} else {
+	if (!mt_key_of_packet(t->plan.kind, packet, decoded, &key))
 		return NULL;
-	}
-	struct mt_table_entry *entry = look_up(t, key, hash, add);
-	view->back_now = entry && entry != view->overflow && goes_back(t, entry, key);
+	bool hashed = noted && t->hashed && t->hashes[i];
+	struct mt_table_entry *entry =
+	        look_up(t, key.words, hashed ? t->hashes[i] : hash_key(t, key.words), add);
+	view->back_now = entry && entry != view->overflow && goes_back(t, entry, key.words);
 	if (noted && entry != view->overflow)
-		note(t, (uint32_t)i, entry, key);
+		note(t, (uint32_t)i, entry, key.words);
 	return entry;
 }
 
@@ -478,8 +450,7 @@ uint32_t mt_table_places(const struct mt_table *view, uint32_t *places, uint32_t
 double mt_table_memory(const struct mt_table *view)
 {
 	const struct mt_table_body *t = body(view);
-	size_t keys = t->keys ? MT_BATCH_PACKETS * sizeof *t->keys : 0;
-	return (double)(sizeof *t + keys + t->plan.entry_bytes + t->committed + mt_index_bytes(&t->index) +
+	return (double)(sizeof *t + t->plan.entry_bytes + t->committed + mt_index_bytes(&t->index) +
 	                mt_ages_bytes(t));
 }
 
@@ -495,10 +466,7 @@ static int open_entries(struct mt_table_body *t)
 	t->reserved = ((size_t)t->most * t->plan.entry_bytes + page - 1) / page * page;
 	t->view.entries = mt_pages_reserve(t->reserved);
 	t->view.overflow = calloc(1, t->plan.entry_bytes);
-	if (t->plan.kind != MT_TABLE_PARTS)
-		t->keys = calloc(MT_BATCH_PACKETS, sizeof *t->keys);
-	bool good = t->view.entries && t->view.overflow && (t->plan.kind == MT_TABLE_PARTS || t->keys);
-	return good ? 0 : -1;
+	return t->view.entries && t->view.overflow ? 0 : -1;
 }
 
 struct mt_table *mt_table_new(const struct mt_table_plan *plan)
@@ -510,7 +478,7 @@ struct mt_table *mt_table_new(const struct mt_table_plan *plan)
 	t->view.limit = (int32_t)plan->limit;
 	t->last_mask = mt_key_last_mask((enum mt_table_kind)plan->kind);
 	t->free_place = MT_NO_PLACE;
-	mt_seed_draw(t->seed, sizeof t->seed / sizeof t->seed[0]);
+	t->seed = mt_key_seed();
 	if (open_entries(t) || mt_index_open(&t->index, (size_t)plan->size) || mt_ages_open(t)) {
 		mt_table_free(&t->view);
 		return NULL;
@@ -532,6 +500,5 @@ void mt_table_free(struct mt_table *view)
 	mt_ages_close(t);
 	mt_pages_free(view->entries, t->reserved);
 	free(view->overflow);
-	free(t->keys);
 	free(t);
 }

@@ -7,12 +7,12 @@
  * second and more; where the Lua heap would stop for a second to grow, nothing here takes
  * longer than a system call.
  *
- * The way of a packet: the first lookup of a batch calls mt_table_prepare, which makes the keys
- * of all its packets (table_key.c), fetches what they need from memory side by side and notes
- * each packet's entry and its generation; the other lookups read the note and see by the
- * generation whether it still holds.  A packet without one (a new flow, or no such key) goes through
- * mt_table_packet.  When a script asks for few packets of a batch, nothing is prepared and each goes
- * that way.
+ * The way of a packet: the reading thread hashes the keys of a batch while it is ahead (table_key.c); the first
+ * lookup of the batch calls mt_table_prepare, which hashes them if nobody has, fetches what they
+ * need from memory side by side and notes each packet's entry and its generation; the other lookups read the
+ * note and see by the generation whether it still holds.  A packet without one (a new flow, or no such key)
+ * goes through mt_table_packet.  When a script asks for few packets of a batch, nothing is prepared and each
+ * goes that way.
  *
  * Two parts in memory (table.c): entries side by side in the order of their coming, which never
  * move; and an index of hashes and places (table_index.c), which grows by moving a few items with
@@ -23,7 +23,7 @@
  * Whoever looks something up first ends what is due (due_ns), which Lua then reports to the
  * script: C does not call Lua.
  *
- * Used by the hook thread alone.
+ * Used by the hook thread alone, but for the hashes.
  */
 #ifndef MT_TABLE_H
 #define MT_TABLE_H
@@ -55,6 +55,32 @@ void mt_key_order(enum mt_table_kind kind, union mt_key *key);
 void mt_key_restore(enum mt_table_kind kind, union mt_key *key);
 /* What of the last word of a key of kind is compared: all but turned. */
 uint64_t mt_key_last_mask(enum mt_table_kind kind);
+
+/* Random numbers for hashes, so that nobody who sends packets can choose them to fall together.  The same for
+ * the whole run and all tables: hashes can be made before it is known which one they are for. */
+const uint64_t *mt_key_seed(void);
+/* Hashes of the keys of kind of a batch's packets, which is decoded if it is not yet; 0: a packet has no such
+ * key, or it goes nowhere.  Any thread. */
+void mt_key_hashes(enum mt_table_kind kind, struct mt_batch *batch, uint32_t hashes[MT_BATCH_PACKETS]);
+
+static inline uint64_t mt_key_mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Hash of a key of so many words; never 0. */
+static inline __attribute__((always_inline)) uint32_t mt_key_hash(const uint64_t seed[3], const uint64_t *key,
+                                                                  uint32_t words, uint64_t last_mask)
+{
+	uint64_t h = seed[0];
+	uint32_t i = 0;
+	for (; i + 1 < words; i += 2)
+		h = mt_key_mix(key[i] ^ h, key[i + 1] ^ seed[1]);
+	h = mt_key_mix(h ^ (i < words ? key[i] & last_mask : 0), seed[2]);
+	uint32_t folded = (uint32_t)(h ^ h >> 32);
+	return folded ? folded : 1;
+}
 
 /* --- the index --------------------------------------------------------------------------- */
 
@@ -152,7 +178,7 @@ struct mt_table_body {
 	struct mt_table view; /* what Lua sees; the first member */
 	struct mt_table_plan plan;
 	struct mt_index_pair index;
-	uint64_t seed[3];
+	const uint64_t *seed;
 	uint64_t last_mask;         /* what of the last word of a key is compared */
 	uint32_t most;              /* places that there may be */
 	size_t reserved, committed; /* bytes at view.entries */
@@ -161,9 +187,8 @@ struct mt_table_body {
 
 	/* the batch in hand */
 	uint32_t n;                        /* packets in it */
-	bool hashed;                       /* keys[] and hashes[] are right */
-	uint32_t hashes[MT_BATCH_PACKETS]; /* of its packets; 0: no such key */
-	union mt_key *keys;                /* of its packets; NULL if the kind is MT_TABLE_PARTS */
+	bool hashed;                       /* hashes[] are right */
+	uint32_t hashes[MT_BATCH_PACKETS]; /* of the keys of its packets; 0: no such key */
 
 	/* a timed table */
 	struct mt_wheel *times, *uses; /* by the time when an entry ends; by the last use; or NULL */
