@@ -3,6 +3,8 @@
 local t = require("support.moontap")
 local c = require("support.capture")
 
+local NOTES = os.getenv("PWD") .. "/spec/support/key_notes.lua"
+
 local function script(text, options, code)
   t.write("s.lua", text)
   return t.run("moontap -q -l ./s.lua " .. (options or "f/web.pcap"), code)
@@ -355,6 +357,14 @@ describe("moontap.table", function()
       assert.equal(n, tonumber(r:match("^(%d+)\n")))
       assert.equal(n, tonumber(r:match("\n(%d+)\t")))
     end)
+
+    for _, kind in ipairs { "flow", "tuple", "pair", "src", "dst", "sport", "dport" } do
+      it("keys that were hashed before the script runs are those of its packets: " .. kind, function()
+        t.generate("d", "--packets 60000 --files 2 --snaplen 60 --dns")
+        local r = t.run(("moontap -q -l %s,kind=%s -F 'not udp src port 53' d/*"):format(NOTES, kind))
+        assert.is_truthy(r.out:find("^%d+ packets, hashed ahead, 0 differ, 0 entries more\n$"), r.out)
+      end)
+    end
 
     it("ageing goes by the time that was read, whatever a script makes of it", function()
       make("in.pcap", { { 0, 1 }, { 0.5, 1 }, { 1.2, 1 }, { 2.5, 1 } })
