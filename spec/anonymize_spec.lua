@@ -148,6 +148,14 @@ describe("anonymize", function()
     assert.is_true(n > 50)
   end)
 
+  for turns = 1, 2 do
+    it(turns .. " anonymizers: an address that was looked up before the script runs is Crypto-PAn's", function()
+      t.generate("d", "--packets 60000 --files 2 --snaplen 60 --dns")
+      local r = t.run(("moontap -q -l %s/spec/support/address_notes.lua,turns=%d d/*"):format(os.getenv("PWD"), turns))
+      assert.equal("many, ahead, 0 differ\n", r.out)
+    end)
+  end
+
   it("keeps conversations", function()
     t.run("moontap -q -l anonymize,key=key,ports=hide -o o.pcap f/web.pcap")
     for _, kind in ipairs { "ip", "ipv6", "tcp", "udp", "eth" } do

@@ -137,19 +137,27 @@ struct mt_dns_note {
 	uint32_t malformed; /* 1, 0 or MT_DNS_UNKNOWN */
 };
 
+/* Two IP addresses of a packet as they were read, behind each other, and what Crypto-PAn makes of them. */
+struct mt_other_addresses {
+	uint32_t at, len; /* where the first is, and bytes of each: 4 or 16; 0: there are none */
+	uint64_t other[4];
+};
+
 struct mt_edits;
 /* Up to MT_BATCH_PACKETS packets in merged order, the unit that moves through the program. */
 struct mt_batch {
-	uint64_t seq;         /* number of this batch, from 1 */
-	uint32_t n;           /* packets in it */
-	int32_t decoded;      /* 1 when decode[0..n-1] is filled in */
-	uint32_t bytes;       /* sum of caplen */
-	uint32_t last;        /* 1: the stream ends after this batch */
-	uint32_t screened;    /* 1: -F and -s have been applied (screen.h) */
-	uint32_t dns_depth;   /* enum mt_dns_depth: what dns_place and dns hold */
-	uint32_t dns_wanted;  /* the same, for the batches to come: set while hooks run */
-	uint32_t hash_kind;   /* enum mt_table_kind: what key_hash holds; 0: nothing */
-	uint32_t hash_wanted; /* the same, for the batches to come: set while hooks run */
+	uint64_t seq;              /* number of this batch, from 1 */
+	uint32_t n;                /* packets in it */
+	int32_t decoded;           /* 1 when decode[0..n-1] is filled in */
+	uint32_t bytes;            /* sum of caplen */
+	uint32_t last;             /* 1: the stream ends after this batch */
+	uint32_t screened;         /* 1: -F and -s have been applied (screen.h) */
+	uint32_t dns_depth;        /* enum mt_dns_depth: what dns_place and dns hold */
+	uint32_t dns_wanted;       /* the same, for the batches to come: set while hooks run */
+	uint32_t hash_kind;        /* enum mt_table_kind: what key_hash holds; 0: nothing */
+	uint32_t hash_wanted;      /* the same, for the batches to come: set while hooks run */
+	uint32_t addresses_of;     /* number of an anonymizer: what other_addresses holds; 0: nothing */
+	uint32_t addresses_wanted; /* the same, for the batches to come: set while hooks run */
 	uint32_t reserved;
 	struct mt_edits *edits; /* what scripts have changed in it (edit.h), or NULL */
 	struct mt_packet packets[MT_BATCH_PACKETS];
@@ -165,6 +173,8 @@ struct mt_batch {
 	/* Where hash_kind is not 0: hash of each packet's key for tables of that kind (table_key.c); 0: it has
 	 * none. */
 	uint32_t key_hash[MT_BATCH_PACKETS];
+	/* Where addresses_of is not 0: what becomes of the addresses of each packet (anonymize_ahead.c). */
+	struct mt_other_addresses other_addresses[MT_BATCH_PACKETS];
 };
 
 /* What a script may know of a segment (rotate, on_segment_open). */

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "anonymize_ahead.h"
 #include "edit.h"
 
 void mt_anonymizer_free(struct mt_anonymizer *a)
 {
 	if (!a)
 		return;
+	mt_ahead_free(a->ahead);
 	mt_cryptopan_free(a->pan);
 	mt_pseudonyms_free(a->pseudonyms);
 	free(a);
@@ -26,6 +28,7 @@ struct mt_anonymizer *mt_anonymizer_new(const char *key, const struct mt_anonymi
 	if (!a)
 		return NULL;
 	a->policy = *policy;
+	a->ahead = mt_ahead_new(key);
 	a->pan = mt_cryptopan_new(key);
 	a->pseudonyms = mt_pseudonyms_new(key, policy->ports);
 	if (!a->pan || !a->pseudonyms) {
@@ -111,9 +114,21 @@ static void look_ahead(const struct mt_anonymizer *a, const struct mt_batch *bat
 		__builtin_prefetch(later->data);
 		__builtin_prefetch(later->data + 63);
 	}
-	if (i + PACKETS < batch->n && batch->decoded &&
+	if (batch->addresses_of != a->ahead && i + PACKETS < batch->n && batch->decoded &&
 	    batch->packets[i + PACKETS].verdict < MT_VERDICT_OUTSIDE)
 		mt_anonymize_expect(a, &batch->packets[i + PACKETS], &batch->decode[i + PACKETS]);
+}
+
+/* Are addresses to be looked up before packets come here?  Not for a script that wants few of them. */
+static void ask_ahead(struct mt_anonymizer *a, struct mt_batch *batch)
+{
+	enum { WORTH_IT = 8 };
+	if (a->seq != batch->seq) {
+		a->seq = batch->seq;
+		a->asked = 0;
+	}
+	if (++a->asked * WORTH_IT >= batch->n)
+		batch->addresses_wanted = a->ahead;
 }
 
 int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct mt_packet *packet)
@@ -121,13 +136,18 @@ int32_t mt_anonymize(struct mt_anonymizer *a, struct mt_hook_state *st, struct m
 	const uint8_t *before = packet->data;
 	if (packet < st->batch->packets || packet >= st->batch->packets + st->batch->n)
 		return -2;
-	look_ahead(a, st->batch, (size_t)(packet - st->batch->packets));
+	size_t i = (size_t)(packet - st->batch->packets);
+	bool as_read = !(packet->flags & MT_PACKET_EDITED);
+	ask_ahead(a, st->batch);
+	look_ahead(a, st->batch, i);
 	struct mt_edit *e = mt_edit_begin(st, packet);
 	if (!e)
 		return -1;
 	struct mt_walk w = {.a = a, .original = snapshot(e, packet->data == before), .out = mt_edit_data(e)};
 	if (!w.original)
 		return -1;
+	if (as_read && a->ahead && st->batch->addresses_of == a->ahead)
+		w.known = &st->batch->other_addresses[i];
 	w.in = w.original->data;
 	uint32_t caplen = packet->caplen, kept = mt_anonymize_link(&w), gone = caplen - kept;
 	a->counts.packets++;

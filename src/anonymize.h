@@ -16,13 +16,17 @@
 struct mt_anonymizer {
 	struct mt_anonymize_policy policy;
 	struct mt_anonymize_counts counts;
+	uint32_t ahead; /* its number, see anonymize_ahead.h; 0: none */
+	uint32_t asked; /* packets of batch seq so far */
+	uint64_t seq;
 	struct mt_cryptopan *pan;
 	struct mt_pseudonyms *pseudonyms;
 };
 
 struct mt_walk {
 	struct mt_anonymizer *a;
-	const struct mt_packet *original; /* as the hook found it; its data is `in` */
+	const struct mt_packet *original;       /* as the hook found it; its data is `in` */
+	const struct mt_other_addresses *known; /* what becomes of some of its addresses, or NULL */
 	const uint8_t *in;
 	uint8_t *out;
 	unsigned depth;            /* headers around the one in hand */

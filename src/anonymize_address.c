@@ -121,9 +121,18 @@ static unsigned ipv6_prefix(const uint8_t *p)
 	return p[0] == 0xff ? 2 : 0; /* flags and scope of a group */
 }
 
+/* What becomes of the address in[at] of len bytes, if that was found out before the script ran. */
+static const uint8_t *known(const struct mt_walk *w, uint32_t at, unsigned len)
+{
+	const struct mt_other_addresses *k = w->known;
+	if (!k || k->len != len || (at != k->at && at != k->at + len))
+		return NULL;
+	return (const uint8_t *)k->other + (at - k->at);
+}
+
 static void anonymize_ipv4(struct mt_walk *w, uint32_t at)
 {
-	const uint8_t *in = w->in + at;
+	const uint8_t *in = w->in + at, *found = known(w, at, 4);
 	uint8_t *out = w->out + at;
 	uint32_t address;
 	memcpy(&address, in, sizeof address);
@@ -132,7 +141,10 @@ static void anonymize_ipv4(struct mt_walk *w, uint32_t at)
 		memcpy(out, in, sizeof address);
 		return;
 	}
-	address = mt_cryptopan_map_ipv4(w->a->pan, address);
+	if (found)
+		memcpy(&address, found, sizeof address);
+	else
+		address = mt_cryptopan_map_ipv4(w->a->pan, address);
 	memcpy(out, &address, sizeof address);
 	if (group && in[0] < 0xf0)
 		out[0] = 0xe0 | (out[0] & 15);
@@ -141,16 +153,17 @@ static void anonymize_ipv4(struct mt_walk *w, uint32_t at)
 
 static void anonymize_ipv6(struct mt_walk *w, uint32_t at)
 {
-	const uint8_t *in = w->in + at;
+	const uint8_t *in = w->in + at, *found = known(w, at, 16);
 	uint8_t *out = w->out + at;
 	uint64_t high, low;
-	memcpy(&high, in, sizeof high);
-	memcpy(&low, in + 8, sizeof low);
+	memcpy(&high, found ? found : in, sizeof high);
+	memcpy(&low, (found ? found : in) + 8, sizeof low);
 	if (common_ipv6(in)) {
 		memcpy(out, in, 16);
 		return;
 	}
-	mt_cryptopan_map_ipv6(w->a->pan, &high, &low);
+	if (!found)
+		mt_cryptopan_map_ipv6(w->a->pan, &high, &low);
 	memcpy(out, &high, sizeof high);
 	memcpy(out + 8, &low, sizeof low);
 	if (in[0] >= 0xfe)

@@ -12,6 +12,7 @@
 #include "manifest.h"
 #include "print.h"
 #include "profile.h"
+#include "queue.h"
 #include "recorder.h"
 #include "script.h"
 #include "units.h"
@@ -20,6 +21,12 @@ enum { MAX_OUTPUTS = MT_VERDICT_LAST_OUTPUT + 1 };
 
 /* A live packet further ahead of the wall clock than this does not move the stream clock. */
 #define CLOCK_JUMP_NS INT64_C(60000000000)
+
+/* struct mt_wants, for another thread to read. */
+struct wants {
+	atomic_bool decode;
+	_Atomic uint32_t dns, hashes, addresses;
+};
 
 struct mt_flow {
 	const struct mt_options *options;
@@ -54,8 +61,7 @@ struct mt_flow {
 	int status;
 	bool failed;           /* an output takes nothing more */
 	struct mt_err failure; /* of an output below mt_flow_advance */
-	atomic_bool wants_decode;
-	_Atomic uint32_t wants_dns, wants_hashes;
+	struct wants wants;
 	struct mt_stage_clock *clock; /* --profile, or NULL; for whoever has the turn */
 
 	mt_source_drops_fn *drops;
@@ -133,7 +139,7 @@ struct mt_flow *mt_flow_new(const struct mt_options *options, const struct mt_if
 		f->hooks.segment_close = mt_script_has_segment_close(script) ? segment_close : NULL;
 		f->hooks.block = mt_script_has_block(script) ? block : NULL;
 	}
-	atomic_store(&f->wants_decode, options->print);
+	atomic_store(&f->wants.decode, options->print);
 	return f;
 }
 
@@ -507,9 +513,7 @@ static int pass_around(struct mt_flow *f, uint32_t from, uint32_t to)
 	b->bytes = out->bytes;
 	b->last = out->last;
 	b->screened = out->screened;
-	b->decoded = 0;
-	b->dns_depth = b->dns_wanted = b->hash_kind = b->hash_wanted = 0;
-	b->edits = NULL; /* they are the hook's; what was read is in f->pristine */
+	mt_batch_forget(b); /* edits are the hook's; what was read is in f->pristine */
 	IGNORE_READS_BEGIN();
 	memcpy(b->packets, out->packets, finished * sizeof *b->packets);
 	if (f->splits) {
@@ -737,6 +741,22 @@ void mt_flow_stop(struct mt_flow *f, const json_t *stats, const json_t *sources)
 	mt_stage_enter(f->clock, before);
 }
 
+static void note_want(_Atomic uint32_t *want, uint32_t value)
+{
+	if (atomic_load_explicit(want, memory_order_relaxed) !=
+	    value) /* else its line stays where it is read */
+		atomic_store_explicit(want, value, memory_order_relaxed);
+}
+
+static void note_wants(struct wants *w, const struct mt_batch *b)
+{
+	if (b->decoded && !atomic_load_explicit(&w->decode, memory_order_relaxed))
+		atomic_store_explicit(&w->decode, true, memory_order_relaxed);
+	note_want(&w->dns, b->dns_wanted);
+	note_want(&w->hashes, b->hash_wanted);
+	note_want(&w->addresses, b->addresses_wanted);
+}
+
 int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 {
 	f->batch = batch;
@@ -761,12 +781,7 @@ int mt_flow_batch(struct mt_flow *f, struct mt_batch *batch)
 			return 0;
 		from = to;
 	}
-	if (f->batch->decoded && !atomic_load(&f->wants_decode))
-		atomic_store(&f->wants_decode, true);
-	if (f->batch->dns_wanted != atomic_load(&f->wants_dns))
-		atomic_store(&f->wants_dns, f->batch->dns_wanted);
-	if (f->batch->hash_wanted != atomic_load(&f->wants_hashes))
-		atomic_store(&f->wants_hashes, f->batch->hash_wanted);
+	note_wants(&f->wants, f->batch);
 	f->before += batch->n;
 	return tick_outputs(f, INT64_MIN) ? -1 : 1;
 }
@@ -913,19 +928,15 @@ int mt_flow_status(const struct mt_flow *f)
 	return f->status;
 }
 
-bool mt_flow_wants_decode(const struct mt_flow *f)
+struct mt_wants mt_flow_wants(const struct mt_flow *f)
 {
-	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_decode, memory_order_relaxed);
-}
-
-uint32_t mt_flow_wants_dns(const struct mt_flow *f)
-{
-	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_dns, memory_order_relaxed);
-}
-
-uint32_t mt_flow_wants_hashes(const struct mt_flow *f)
-{
-	return atomic_load_explicit(&((struct mt_flow *)(uintptr_t)f)->wants_hashes, memory_order_relaxed);
+	const struct wants *w = &f->wants;
+	return (struct mt_wants){
+	        .decode = atomic_load_explicit(&w->decode, memory_order_relaxed),
+	        .dns = atomic_load_explicit(&w->dns, memory_order_relaxed),
+	        .hashes = atomic_load_explicit(&w->hashes, memory_order_relaxed),
+	        .addresses = atomic_load_explicit(&w->addresses, memory_order_relaxed),
+	};
 }
 
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict)

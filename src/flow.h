@@ -71,12 +71,15 @@ bool mt_flow_abandon(struct mt_flow *f);
 
 /* Worst exit status so far: 0, MT_STATUS_OUTPUT, MT_STATUS_SCRIPT. */
 int mt_flow_status(const struct mt_flow *f);
-/* Does any hook or --print read decoded fields?  Asked by the reading thread. */
-bool mt_flow_wants_decode(const struct mt_flow *f);
-/* Do hooks ask for DNS messages, and how far (enum mt_dns_depth)?  Asked by the reading thread. */
-uint32_t mt_flow_wants_dns(const struct mt_flow *f);
-/* Do hooks look packets up in a table, and of which kind (enum mt_table_kind)?  Asked by the reading thread. */
-uint32_t mt_flow_wants_hashes(const struct mt_flow *f);
+/* What hooks have asked of the batches so far: the reading thread does it with those to come while it is ahead.
+ */
+struct mt_wants {
+	bool decode;        /* also --print */
+	uint32_t dns;       /* enum mt_dns_depth */
+	uint32_t hashes;    /* enum mt_table_kind */
+	uint32_t addresses; /* number of an anonymizer, see mt_ahead_new; 0: none */
+};
+struct mt_wants mt_flow_wants(const struct mt_flow *f);
 /* What was counted.  Hook thread, or once it has ended; mt_counts_progress at any time. */
 struct mt_counts_table *mt_flow_counts(const struct mt_flow *f);
 struct mt_output *mt_flow_output(const struct mt_flow *f, unsigned verdict);

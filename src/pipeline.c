@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "anonymize_ahead.h"
 #include "beat.h"
 #include "control.h"
 #include "dns.h"
@@ -51,25 +52,26 @@ static enum mt_read fill_batch(struct mt_run *run, struct mt_batch *b)
 	}
 }
 
-/* Filters, decoding, looking for DNS and hashing can be done by either thread: by this one while it is ahead.
- */
+/* What hooks need of each packet can be made by either thread: by this one while it is ahead. */
 static void help(struct mt_run *run, struct mt_batch *b)
 {
 	if (mt_queue_waiting(run->queue) < HELP_AT)
 		return;
 	if (run->reader_screen)
 		mt_screen_batch(run->reader_screen, b);
-	if (!mt_flow_wants_decode(run->flow))
+	struct mt_wants wants = mt_flow_wants(run->flow);
+	if (!wants.decode)
 		return;
 	mt_stage_enter(run->clock, MT_STAGE_DECODE);
 	mt_batch_decode(b);
-	uint32_t depth = mt_flow_wants_dns(run->flow), kind = mt_flow_wants_hashes(run->flow);
-	if (depth)
-		mt_dns_batch(b, depth);
-	if (kind) {
-		mt_key_hashes((enum mt_table_kind)kind, b, b->key_hash);
-		b->hash_kind = kind;
+	if (wants.dns)
+		mt_dns_batch(b, wants.dns);
+	if (wants.hashes) {
+		mt_key_hashes((enum mt_table_kind)wants.hashes, b, b->key_hash);
+		b->hash_kind = wants.hashes;
 	}
+	if (wants.addresses)
+		mt_ahead_batch(wants.addresses, b);
 	mt_stage_enter(run->clock, MT_STAGE_MERGE);
 }
 

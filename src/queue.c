@@ -132,9 +132,7 @@ struct mt_batch *mt_queue_reserve(struct mt_queue *q, int timeout_ms)
 	struct mt_batch *b = *slot;
 	b->seq = seq;
 	b->n = b->bytes = b->last = b->screened = 0;
-	b->decoded = 0;
-	b->dns_depth = b->dns_wanted = b->hash_kind = b->hash_wanted = 0;
-	b->edits = NULL;
+	mt_batch_forget(b);
 	return b;
 }
 

@@ -15,6 +15,16 @@
 
 struct mt_queue;
 
+/* Nothing is known of the packets of a batch, and nothing was asked of it. */
+static inline void mt_batch_forget(struct mt_batch *b)
+{
+	b->decoded = 0;
+	b->dns_depth = b->dns_wanted = 0;
+	b->hash_kind = b->hash_wanted = 0;
+	b->addresses_of = b->addresses_wanted = 0;
+	b->edits = NULL;
+}
+
 /* capacity: batches, rounded up to a power of two; memory is taken as they are first used. */
 struct mt_queue *mt_queue_new(unsigned capacity);
 void mt_queue_free(struct mt_queue *q);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "output.h"
 #include "print.h"
+#include "queue.h"
 #include "units.h"
 
 struct mt_stepper {
@@ -85,9 +86,7 @@ static void empty(struct mt_batch *b, uint64_t seq)
 {
 	b->seq = seq;
 	b->n = b->bytes = b->last = b->screened = 0;
-	b->decoded = 0;
-	b->dns_depth = b->dns_wanted = b->hash_kind = b->hash_wanted = 0;
-	b->edits = NULL;
+	mt_batch_forget(b);
 }
 
 int mt_stepper_fetch(struct mt_stepper *s, int32_t wait_ms)
