@@ -54,9 +54,8 @@ return {
       p:truncate(p.number % 5 * 8)
       compare(p, "cut")
     elseif p.number % 11 == 0 and p.has_ports then
-      local e = p:edit()
-      e.dport = 5353
-      compare(e, "edited")
+      p:edit().dport = 5353
+      compare(p, "edited")
     else
       compare(p, "packet")
     end
