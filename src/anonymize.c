@@ -114,9 +114,10 @@ static void look_ahead(const struct mt_anonymizer *a, const struct mt_batch *bat
 		__builtin_prefetch(later->data);
 		__builtin_prefetch(later->data + 63);
 	}
-	if (batch->addresses_of != a->ahead && i + PACKETS < batch->n && batch->decoded &&
-	    batch->packets[i + PACKETS].verdict < MT_VERDICT_OUTSIDE)
-		mt_anonymize_expect(a, &batch->packets[i + PACKETS], &batch->decode[i + PACKETS]);
+	if (batch->addresses_of != a->ahead && i + PACKETS < batch->n && batch->decoded) {
+		struct mt_other_addresses expected;
+		mt_ahead_find(a->pan, &batch->packets[i + PACKETS], &batch->decode[i + PACKETS], &expected);
+	}
 }
 
 /* Are addresses to be looked up before packets come here?  Not for a script that wants few of them. */

@@ -54,8 +54,6 @@ void mt_anonymize_mac(struct mt_walk *w, uint32_t at);
 void mt_anonymize_ports(struct mt_walk *w, uint32_t at);
 /* The same for four bytes of a number that is meaningful to others. */
 void mt_anonymize_number(struct mt_walk *w, uint32_t at);
-/* This packet comes soon: bring what is known of its addresses near. */
-void mt_anonymize_expect(const struct mt_anonymizer *a, const struct mt_packet *p, const struct mt_decoded *d);
 
 /* --- the walk ----------------------------------------------------------------------------------- */
 

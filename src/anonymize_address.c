@@ -273,27 +273,3 @@ void mt_anonymize_ports(struct mt_walk *w, uint32_t at)
 		mt_count_change(w, MT_CHANGE_PORT);
 	}
 }
-
-/* --- looking ahead ---------------------------------------------------------------------------------- */
-
-/* MAC addresses are few and near. */
-void mt_anonymize_expect(const struct mt_anonymizer *a, const struct mt_packet *p, const struct mt_decoded *d)
-{
-	uint64_t high, low;
-	uint32_t ipv4;
-	if (d->src_offset == MT_NO_OFFSET || d->src_offset + 2u * d->address_len > p->caplen)
-		return;
-	const uint8_t *at = p->data + d->src_offset;
-	if (d->address_len == 4) {
-		memcpy(&ipv4, at, sizeof ipv4);
-		mt_cryptopan_expect_ipv4(a->pan, ipv4);
-		memcpy(&ipv4, at + 4, sizeof ipv4);
-		mt_cryptopan_expect_ipv4(a->pan, ipv4);
-		return;
-	}
-	for (const uint8_t *end = at + 32; at < end; at += 16) {
-		memcpy(&high, at, sizeof high);
-		memcpy(&low, at + 8, sizeof low);
-		mt_cryptopan_expect_ipv6(a->pan, high, low);
-	}
-}

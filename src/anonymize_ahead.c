@@ -53,9 +53,8 @@ void mt_ahead_free(uint32_t number)
 	free(a);
 }
 
-/* Where addresses are, and that their places in the cache will be needed. */
-static void find(const struct mt_cryptopan *pan, const struct mt_packet *p, const struct mt_decoded *d,
-                 struct mt_other_addresses *n)
+void mt_ahead_find(const struct mt_cryptopan *pan, const struct mt_packet *p, const struct mt_decoded *d,
+                   struct mt_other_addresses *n)
 {
 	n->len = 0;
 	if (p->verdict >= MT_VERDICT_OUTSIDE || d->src_offset == MT_NO_OFFSET || p->flags & MT_PACKET_EDITED ||
@@ -104,7 +103,7 @@ void mt_ahead_batch(uint32_t number, struct mt_batch *batch)
 	if (a && a->pan) {
 		for (uint32_t i = 0; i < batch->n + LATER; i++) {
 			if (i < batch->n)
-				find(a->pan, &batch->packets[i], &batch->decode[i], &notes[i]);
+				mt_ahead_find(a->pan, &batch->packets[i], &batch->decode[i], &notes[i]);
 			if (i >= LATER)
 				map(a->pan, &notes[i - LATER]);
 		}

@@ -15,6 +15,10 @@
 uint32_t mt_ahead_new(const char *key);
 /* The anonymizer is gone.  0 is fine. */
 void mt_ahead_free(uint32_t number);
+/* Copy the outermost addresses of a packet as they are, if it is as it was read, and bring near what pan knows
+ * of them: they are asked for soon.  MAC addresses are few and near. */
+void mt_ahead_find(const struct mt_cryptopan *pan, const struct mt_packet *packet,
+                   const struct mt_decoded *decoded, struct mt_other_addresses *found);
 /* Note the outermost addresses of a decoded batch, if that anonymizer is there.  Any thread, one at a time. */
 void mt_ahead_batch(uint32_t number, struct mt_batch *batch);
 

@@ -173,9 +173,10 @@ static inline __attribute__((always_inline)) void hash_all(enum mt_table_kind ki
                                                            const struct mt_batch *batch, uint32_t *hashes)
 {
 	const uint64_t s[] = {seed[0], seed[1], seed[2]}, last_mask = mt_key_last_mask(kind);
-	const uint32_t words = kind == MT_TABLE_SPORT || kind == MT_TABLE_DPORT ? 1
-	                       : kind == MT_TABLE_SRC || kind == MT_TABLE_DST   ? 3
-	                                                                        : MT_KEY_WORDS;
+	const size_t bytes = kind == MT_TABLE_SPORT || kind == MT_TABLE_DPORT ? sizeof(struct mt_key_port)
+	                     : kind == MT_TABLE_SRC || kind == MT_TABLE_DST   ? sizeof(struct mt_key_address)
+	                                                                      : sizeof(union mt_key);
+	const uint32_t words = (uint32_t)bytes / 8; /* as the plan of a table of this kind says */
 	union mt_key key;
 	for (uint32_t i = 0; i < batch->n; i++) {
 		bool has = batch->packets[i].verdict <= MT_VERDICT_LAST_OUTPUT &&
